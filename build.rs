@@ -1,0 +1,23 @@
+//! Links this package's own tests, examples and benches against the libtorch that torch-sys found.
+
+use std::{env, path::Path};
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(libtorch_cuda)");
+    // Absent under `doc-only`: then nothing is linked.
+    let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB") else { return };
+    let lib = Path::new(&lib);
+    let lib = lib.canonicalize().unwrap_or_else(|_| lib.to_owned());
+    if lib.join("libtorch_cuda.so").exists() {
+        println!("cargo:rustc-cfg=libtorch_cuda");
+    }
+    let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if os == "linux" || os == "macos" {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    }
+    if os == "linux" {
+        // libtorch.so needs libtorch_cuda.so where there is one; by default the linker would drop it as unused.
+        println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch,--as-needed");
+    }
+}

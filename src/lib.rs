@@ -1,1 +1,16 @@
-//! x
+//! Computer-vision losses for [`tch`].
+
+mod check;
+mod error;
+mod loss;
+mod reduce;
+
+pub mod classification;
+
+pub use classification::{
+    BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
+};
+pub use error::{LossError, Result};
+pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
+pub use reduce::MeanOver;
+pub use tch::Reduction;

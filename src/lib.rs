@@ -6,6 +6,7 @@ mod loss;
 mod reduce;
 
 pub mod classification;
+pub mod detection;
 
 pub use classification::{
     BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,

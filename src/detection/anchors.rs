@@ -1,7 +1,7 @@
 //! Anchor boxes of a grid detector: sizes per level, k-means on data, decoding of predictions.
 
 use crate::{LossError, Result, check, error::unwrap};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Anchor sizes (width, height) in pixels and the stride of each level of a YOLOv5-style detector.
 ///
@@ -36,22 +36,28 @@ const NAME: &str = "Anchors";
 impl Anchors {
     /// Anchors of each level, finest level first, with the levels' strides in pixels.
     pub fn new(sizes: Vec<Vec<[f64; 2]>>, strides: Vec<i64>) -> Result<Self> {
-        let wrong = |option, expected, got: String| LossError::Param {
-            loss: NAME,
-            option,
-            expected,
-            got,
-        };
+        let wrong =
+            |option, expected, got: String| LossError::Param { loss: NAME, option, expected, got };
         if sizes.is_empty() || sizes.len() != strides.len() {
             let got = format!("{} and {}", sizes.len(), strides.len());
             return Err(wrong("sizes and strides", "of as many levels, at least one", got));
         }
         if sizes.iter().any(|level| level.is_empty() || level.len() != sizes[0].len()) {
             let counts: Vec<_> = sizes.iter().map(Vec::len).collect();
-            return Err(wrong("sizes", "as many on each level, at least one", format!("{counts:?}")));
+            return Err(wrong(
+                "sizes",
+                "as many on each level, at least one",
+                format!("{counts:?}"),
+            ));
         }
         for &size in sizes.iter().flatten().flatten() {
-            check::param(NAME, "size", size, size > 0.0 && size.is_finite(), "positive and finite")?;
+            check::param(
+                NAME,
+                "size",
+                size,
+                size > 0.0 && size.is_finite(),
+                "positive and finite",
+            )?;
         }
         if let Some(stride) = strides.iter().find(|&&stride| stride <= 0) {
             return Err(wrong("stride", "positive", stride.to_string()));
@@ -89,7 +95,12 @@ impl Anchors {
         }
         if sizes.is_empty() {
             let expected = "at least one box of positive size";
-            return Err(LossError::Param { loss: NAME, option: "sizes", expected, got: "none".into() });
+            return Err(LossError::Param {
+                loss: NAME,
+                option: "sizes",
+                expected,
+                got: "none".into(),
+            });
         }
         let area = |size: &[f64; 2]| size[0] * size[1];
         sizes.sort_by(|a, b| area(a).total_cmp(&area(b)));
@@ -179,11 +190,15 @@ impl Anchors {
                 let ys = Tensor::f_arange(height, options)?.f_view([1, 1, height, 1])?;
                 let xs = Tensor::f_arange(width, options)?.f_view([1, 1, 1, width])?;
                 let cells = Tensor::f_stack(
-                    &[xs.f_expand([1, 1, height, width], false)?, ys.f_expand([1, 1, height, width], false)?],
+                    &[
+                        xs.f_expand([1, 1, height, width], false)?,
+                        ys.f_expand([1, 1, height, width], false)?,
+                    ],
                     -1,
                 )?;
                 let anchors = size_tensor(sizes, 1.0)?.f_to_device(raw.device())?;
-                let anchors = anchors.f_to_kind(options.0)?.f_view([1, sizes.len() as i64, 1, 1, 2])?;
+                let anchors =
+                    anchors.f_to_kind(options.0)?.f_view([1, sizes.len() as i64, 1, 1, 2])?;
                 let xy = raw.f_narrow(-1, 0, 2)?.f_mul_scalar(2.0)?.f_sub_scalar(0.5)?;
                 let xy = xy.f_add(&cells)?.f_mul_scalar(stride as f64)?;
                 let wh = raw.f_narrow(-1, 2, 2)?.f_mul_scalar(2.0)?.f_square()?.f_mul(&anchors)?;
@@ -217,8 +232,10 @@ impl Anchors {
         for prediction in predictions {
             let fits = matches!(prediction.size()[..], [n, a, h, w, o]
                 if n == batch && a == self.per_level() as i64 && h > 0 && w > 0 && o == outputs && o >= 6);
-            let expected =
-                format!("[N, {}, H, W, 5 + classes], N and classes as on level 0", self.per_level());
+            let expected = format!(
+                "[N, {}, H, W, 5 + classes], N and classes as on level 0",
+                self.per_level()
+            );
             check::shape_is(loss, "predictions", prediction, fits, &expected)?;
             check::device(loss, "predictions", prediction, &predictions[0])?;
         }

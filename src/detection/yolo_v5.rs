@@ -5,9 +5,7 @@ use super::{
     boxes::BoxFormat,
     iou::{IouKind, f_bbox_iou},
 };
-use crate::{
-    BceWithLogitsLoss, FocalLoss, Loss, LossError, Reduction, Result, check, error::unwrap,
-};
+use crate::{BceWithLogitsLoss, FocalLoss, Loss, LossError, Result, check, error::unwrap};
 use tch::{Device, Kind, Tensor};
 
 const NAME: &str = "YoloV5Loss";
@@ -432,7 +430,9 @@ impl YoloV5Loss {
     fn bce(&self, pos_weight: f64, options: (Kind, Device)) -> Result<Box<dyn Loss>> {
         let pos_weight = match pos_weight {
             1.0 => None,
-            other => Some(Tensor::f_from_slice(&[other])?.f_to_kind(options.0)?.f_to_device(options.1)?),
+            other => {
+                Some(Tensor::f_from_slice(&[other])?.f_to_kind(options.0)?.f_to_device(options.1)?)
+            }
         };
         Ok(if self.focal_gamma > 0.0 {
             Box::new(FocalLoss::yolov5().gamma(self.focal_gamma).pos_weight(pos_weight))
@@ -452,8 +452,10 @@ impl YoloV5Loss {
         // YOLOv5 matches in Float: its roundings decide which cell a centre on a border is in.
         let round = |x: f64| if single { x as f32 as f64 } else { x };
         let stride = self.anchors.strides()[level] as f64;
-        let anchors: Vec<[f64; 2]> =
-            self.anchors.sizes()[level].iter().map(|size| size.map(|side| round(side / stride))).collect();
+        let anchors: Vec<[f64; 2]> = self.anchors.sizes()[level]
+            .iter()
+            .map(|size| size.map(|side| round(side / stride)))
+            .collect();
         let (rows, columns) = (shape[2], shape[3]);
         let grid = [columns as f64, rows as f64];
 
@@ -535,12 +537,15 @@ impl YoloV5Loss {
             }
             Duplicates::Max => {
                 let shape = background.size();
-                let flat = cells.iter().zip(&shape).try_fold(
-                    cells[0].f_zeros_like()?,
-                    |flat, (of, &size)| flat.f_mul_scalar(size)?.f_add(of),
-                )?;
-                let flat =
-                    background.f_view(-1)?.f_internal_scatter_reduce(0, &flat, &quality, "amax", true)?;
+                let flat = cells
+                    .iter()
+                    .zip(&shape)
+                    .try_fold(cells[0].f_zeros_like()?, |flat, (of, &size)| {
+                        flat.f_mul_scalar(size)?.f_add(of)
+                    })?;
+                let flat = background
+                    .f_view(-1)?
+                    .f_internal_scatter_reduce(0, &flat, &quality, "amax", true)?;
                 Ok(flat.f_view(&shape[..])?)
             }
         }
@@ -590,7 +595,8 @@ impl Matches {
 fn read_targets(targets: &Tensor, batch: i64, classes: i64) -> Result<Vec<Target>> {
     let dims = targets.size();
     check::shape_is(NAME, "targets", targets, dims.len() == 2 && dims[1] == 6, "[n, 6]")?;
-    let values = check::in_kind(NAME, "targets", targets, Kind::Double)?.f_to_device(Device::Cpu)?;
+    let values =
+        check::in_kind(NAME, "targets", targets, Kind::Double)?.f_to_device(Device::Cpu)?;
     let values = Vec::<f64>::try_from(values.f_contiguous()?.f_view(-1)?)?;
     values
         .chunks_exact(6)

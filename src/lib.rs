@@ -6,10 +6,12 @@ mod loss;
 mod reduce;
 
 pub mod classification;
+pub mod detection;
 
 pub use classification::{
     BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
 };
+pub use detection::{BoxFormat, IouKind, bbox_iou, f_bbox_iou, f_pairwise_iou, pairwise_iou};
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;

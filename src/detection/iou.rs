@@ -73,7 +73,8 @@ pub enum IouKind {
 /// # Reference
 ///
 /// Follows torchvision 0.28 `generalized_box_iou_loss`, `distance_box_iou_loss` and
-/// `complete_box_iou_loss` (1 minus the result), and YOLOv5's `bbox_iou`. See also [`pairwise_iou`].
+/// `complete_box_iou_loss` (1 minus the result), and YOLOv5's `bbox_iou`. See also
+/// [`pairwise_iou`].
 pub fn f_bbox_iou(
     boxes1: &Tensor,
     boxes2: &Tensor,

@@ -3,9 +3,11 @@
 mod anchors;
 pub mod boxes;
 mod iou;
+mod iou_loss;
 mod yolo_v5;
 
 pub use anchors::Anchors;
 pub use boxes::BoxFormat;
 pub use iou::{IouKind, bbox_iou, f_bbox_iou, f_pairwise_iou, pairwise_iou};
+pub use iou_loss::{CIoULoss, DIoULoss, GIoULoss, IoULoss};
 pub use yolo_v5::{DropReason, Dropped, Duplicates, Gains, MatchReport, YoloV5Loss, YoloV5Losses};

@@ -6,6 +6,8 @@ mod loss;
 mod reduce;
 
 pub mod classification;
+pub mod detection;
+pub mod metrics;
 
 pub use classification::{
     BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,

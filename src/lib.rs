@@ -7,6 +7,7 @@ mod reduce;
 
 pub mod classification;
 pub mod detection;
+pub mod metrics;
 
 pub use classification::{
     BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,

@@ -1,0 +1,1 @@
+//! Axis-aligned bilinear resampling.

@@ -10,4 +10,11 @@ pub mod resample;
 pub mod rng;
 
 /// The font of every picture: Hack, a monospaced face under the MIT and Bitstream Vera licences.
-pub(crate) const FONT: &[u8] = epaint_default_fonts::HACK_REGULAR;
+const FONT: &[u8] = epaint_default_fonts::HACK_REGULAR;
+
+/// An image as the bytes of a PNG file, for [`files::write`].
+pub fn png(image: &image::RgbImage) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    image.write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)?;
+    Ok(bytes)
+}

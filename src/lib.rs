@@ -6,6 +6,7 @@ mod loss;
 mod reduce;
 
 pub mod classification;
+pub mod cuda;
 pub mod detection;
 pub mod metrics;
 

@@ -5,12 +5,16 @@ mod error;
 mod loss;
 mod reduce;
 
+pub mod adversarial;
 pub mod classification;
+pub mod segmentation;
 
+pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
 pub use classification::{
     BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
 };
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
+pub use segmentation::SoftDiceLoss;
 pub use tch::Reduction;

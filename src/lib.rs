@@ -5,11 +5,14 @@ mod error;
 mod loss;
 mod reduce;
 
+pub mod adversarial;
 pub mod classification;
 pub mod cuda;
 pub mod detection;
 pub mod metrics;
+pub mod segmentation;
 
+pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
 pub use classification::{
     BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
 };
@@ -20,4 +23,5 @@ pub use detection::{
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
+pub use segmentation::SoftDiceLoss;
 pub use tch::Reduction;

@@ -18,7 +18,8 @@ struct Conv {
 
 impl Conv {
     fn new(path: Path, from: i64, to: i64, size: i64, stride: i64) -> Self {
-        let config = nn::ConvConfig { stride, padding: size / 2, bias: false, ..Default::default() };
+        let config =
+            nn::ConvConfig { stride, padding: size / 2, bias: false, ..Default::default() };
         let norm = nn::BatchNormConfig {
             eps: 1e-3,
             momentum: 0.03,

@@ -53,8 +53,7 @@ impl AdamW {
         let norm = Tensor::stack(&squares, 0).sum(None::<Kind>).sqrt();
         let scale = (max_norm / (norm + 1e-6)).clamp_max(1.0);
         self.steps += 1;
-        let correction =
-            |beta: f64| 1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX));
+        let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX));
         let (first, second) = (correction(BETAS.0), correction(BETAS.1));
         for slot in graded {
             let grad = slot.weight.grad() * &scale;

@@ -18,7 +18,10 @@ pub fn copy_into(places: &mut [(String, Tensor)], saved: &[(String, Tensor)]) ->
         if tensor.size() != place.size() || tensor.kind() != place.kind() {
             bail!(
                 "`{name}` is {:?} {:?}, and this network needs {:?} {:?}",
-                tensor.kind(), tensor.size(), place.kind(), place.size()
+                tensor.kind(),
+                tensor.size(),
+                place.kind(),
+                place.size()
             );
         }
     }

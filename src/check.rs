@@ -38,10 +38,10 @@ pub(crate) fn in_kind(
     }
 }
 
-/// Class indices as libtorch takes them: Int64 or Uint8.
+/// Class indices as Int64, which every operation takes.
 pub(crate) fn index(loss: &'static str, what: &'static str, tensor: &Tensor) -> Result<Tensor> {
     match tensor.f_kind()? {
-        Kind::Int64 | Kind::Uint8 => Ok(tensor.shallow_clone()),
+        Kind::Int64 => Ok(tensor.shallow_clone()),
         got if is_index(got) => Ok(tensor.f_to_kind(Kind::Int64)?),
         got => Err(LossError::Kind { loss, what, expected: "integer", got }),
     }

@@ -208,7 +208,7 @@ impl CrossEntropyLoss {
         let valid = target.f_ne(self.ignore_index)?;
         let counts = match class_weight {
             Some(class_weight) => {
-                let class = target.f_mul(&valid)?.f_to_kind(Kind::Int64)?;
+                let class = target.f_mul(&valid)?;
                 let of_target = class_weight.f_index_select(0, &class.f_flatten(0, -1)?)?;
                 of_target.f_view_as(target)?.f_mul(&valid)?
             }

@@ -315,7 +315,7 @@ impl SoftmaxFocalLoss {
         check::shape(NAME, "target", target, &positions)?;
         check::device(NAME, "target", target, input)?;
         let logits = check::accumulated(NAME, "input", input)?;
-        let target = check::index(NAME, "target", target)?.f_to_kind(Kind::Int64)?;
+        let target = check::index(NAME, "target", target)?;
         let valid = target.f_ne(self.ignore_index)?;
         let target = target.f_mul(&valid)?;
 

@@ -1,7 +1,12 @@
 //! What the test suites share: the device, reference fixtures, tolerances, gradient checks.
 #![allow(dead_code)] // each suite uses a part
 
-use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet, path::Path};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Mutex,
+};
 use tch::{Device, Kind, Tensor};
 
 pub const KINDS: [Kind; 4] = [Kind::Double, Kind::Float, Kind::Half, Kind::BFloat16];
@@ -25,21 +30,28 @@ pub fn index(values: &[i64], shape: &[i64]) -> Tensor {
     Tensor::from_slice(values).view(shape).to_device(device())
 }
 
+/// Numbers from libtorch's generator, which all threads share, as if this call had it alone.
+fn seeded(seed: i64, draw: impl FnOnce() -> Tensor) -> Tensor {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    tch::manual_seed(seed);
+    draw()
+}
+
 /// Normal random numbers that are the same on every device and kind.
 pub fn randn(seed: i64, shape: &[i64], kind: Kind) -> Tensor {
-    tch::manual_seed(seed);
-    Tensor::randn(shape, (Kind::Double, Device::Cpu)).to_kind(kind).to_device(device())
+    let numbers = seeded(seed, || Tensor::randn(shape, (Kind::Double, Device::Cpu)));
+    numbers.to_kind(kind).to_device(device())
 }
 
 /// Uniform random numbers in [0, 1).
 pub fn rand(seed: i64, shape: &[i64], kind: Kind) -> Tensor {
-    tch::manual_seed(seed);
-    Tensor::rand(shape, (Kind::Double, Device::Cpu)).to_kind(kind).to_device(device())
+    let numbers = seeded(seed, || Tensor::rand(shape, (Kind::Double, Device::Cpu)));
+    numbers.to_kind(kind).to_device(device())
 }
 
 pub fn randint(seed: i64, high: i64, shape: &[i64]) -> Tensor {
-    tch::manual_seed(seed);
-    Tensor::randint(high, shape, (Kind::Int64, Device::Cpu)).to_device(device())
+    seeded(seed, || Tensor::randint(high, shape, (Kind::Int64, Device::Cpu))).to_device(device())
 }
 
 /// (relative, absolute) tolerance of a kind, for a well-conditioned loss.

@@ -8,7 +8,7 @@ use plotters::{
     prelude::*,
     style::{FontStyle, register_font},
 };
-use std::{path::Path, sync::Once};
+use std::{ops::Range, path::Path, sync::Once};
 
 /// One panel.
 #[derive(Debug, Clone)]
@@ -60,8 +60,8 @@ fn draw_panel(panel: &DrawingArea<BitMapBackend, Shift>, chart: &Chart) -> Resul
         .collect();
     let all = || series.iter().flat_map(|(_, points)| points);
     let xs = span(all().map(|p| p.0), 0.);
-    // Room above the curves for the legend.
     let ys = span(all().map(|p| p.1), 0.06);
+    let legend = freest_corner(all(), &xs, &ys);
     let mut chart_area = ChartBuilder::on(panel)
         .caption(chart.title, ("sans-serif", 16))
         .margin(10)
@@ -96,7 +96,7 @@ fn draw_panel(panel: &DrawingArea<BitMapBackend, Shift>, chart: &Chart) -> Resul
     }
     chart_area
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(legend)
         .label_font(("sans-serif", 12))
         .background_style(WHITE.mix(0.8))
         .border_style(RGBColor(200, 200, 200))
@@ -116,7 +116,7 @@ const COLOURS: [RGBColor; 7] = [
 ];
 
 /// From the least to the greatest value, never empty, with a part of it as margin on both sides.
-fn span(values: impl Iterator<Item = f64>, margin: f64) -> std::ops::Range<f64> {
+fn span(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     if low > high {
@@ -128,6 +128,31 @@ fn span(values: impl Iterator<Item = f64>, margin: f64) -> std::ops::Range<f64> 
     }
     let room = margin * (high - low);
     low - room..high + room
+}
+
+/// The corner with the fewest points: where the legend hides least.
+fn freest_corner<'a>(
+    points: impl Iterator<Item = &'a (f64, f64)> + Clone,
+    xs: &Range<f64>,
+    ys: &Range<f64>,
+) -> SeriesLabelPosition {
+    let share = |v: f64, range: &Range<f64>| (v - range.start) / (range.end - range.start);
+    let crowd = |right: bool, upper: bool| {
+        let inside = |p: &&(f64, f64)| {
+            let (x, y) = (share(p.0, xs), share(p.1, ys));
+            (if right { x > 0.7 } else { x < 0.3 }) && (if upper { y > 0.7 } else { y < 0.3 })
+        };
+        points.clone().filter(inside).count()
+    };
+    [
+        (crowd(true, true), SeriesLabelPosition::UpperRight),
+        (crowd(true, false), SeriesLabelPosition::LowerRight),
+        (crowd(false, true), SeriesLabelPosition::UpperLeft),
+        (crowd(false, false), SeriesLabelPosition::LowerLeft),
+    ]
+    .into_iter()
+    .min_by_key(|(points, _)| *points)
+    .map_or(SeriesLabelPosition::UpperRight, |(_, corner)| corner)
 }
 
 /// A tick label without trailing zeros.

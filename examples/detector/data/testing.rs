@@ -1,0 +1,111 @@
+//! Small data sets on disk for the tests.
+
+use super::{DataSpec, Dataset, Split};
+use image::{Rgb, RgbImage};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A temporary folder, removed at the end.
+pub struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Folder {
+    /// An empty folder; `name` must be unique among the tests.
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("detector-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
+    }
+
+    pub fn text(&self, file: &str, text: &str) {
+        let path = self.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A coloured ramp.
+    pub fn image(&self, file: &str, width: u32, height: u32) {
+        let path = self.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::from_fn(width, height, |x, y| Rgb([(2 * x) as u8, (2 * y) as u8, 99]))
+            .save(path)
+            .unwrap();
+    }
+
+    /// The defaults for a data set in this folder.
+    pub fn spec(&self) -> DataSpec {
+        DataSpec::new(self.0.to_string_lossy())
+    }
+
+    pub fn open(&self) -> anyhow::Result<Dataset> {
+        Dataset::open(&self.spec(), Split::Train)
+    }
+
+    /// The error of opening, without the path of the folder.
+    pub fn error(&self, spec: &DataSpec) -> String {
+        let error = Dataset::open(spec, Split::Train).expect_err("the data are wrong");
+        format!("{error:#}").replace(&format!("{}/", self.0.display()), "")
+    }
+
+    /// VOC: a (80 x 40) and c with objects, b (40 x 60) without, in train; d in val.
+    pub fn voc(name: &str) -> Self {
+        let folder = Self::new(name);
+        folder.image("JPEGImages/a.png", 80, 40);
+        folder.image("JPEGImages/b.jpg", 40, 60);
+        folder.image("JPEGImages/c.png", 50, 50);
+        folder.image("JPEGImages/d.png", 50, 50);
+        folder.text("ImageSets/Main/train.txt", "a\nb  1\n\nc\n");
+        folder.text("ImageSets/Main/val.txt", "d\n");
+        folder.text(
+            "Annotations/a.xml",
+            &voc(&[("dog", "0", [1, 1, 20, 30]), ("cat", "1", [11, 6, 80, 40])]),
+        );
+        folder.text("Annotations/b.xml", &voc(&[]));
+        folder.text("Annotations/c.xml", &voc(&[("dog", "0", [5, 5, 25, 45])]));
+        folder.text("Annotations/d.xml", &voc(&[("ant", "0", [5, 5, 25, 45])]));
+        folder
+    }
+}
+
+/// A VOC annotation; the first object begins at line 3, and each is six lines long.
+pub fn voc(objects: &[(&str, &str, [i32; 4])]) -> String {
+    let object = |(name, difficult, [x0, y0, x1, y1]): &(&str, &str, [i32; 4])| {
+        format!(
+            "<object>\n<name>{name}</name>\n<difficult>{difficult}</difficult>\n<bndbox>\n\
+             <xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>\n\
+             </object>\n"
+        )
+    };
+    let objects: String = objects.iter().map(object).collect();
+    format!("<annotation>\n<folder>x</folder>\n{objects}</annotation>\n")
+}
+
+/// The boxes of an item with their classes.
+pub fn boxes(data: &Dataset, item: usize) -> Vec<(&str, [f32; 4])> {
+    let label = |l: &super::Label| (&data.classes[l.class][..], l.xyxy);
+    data.items[item].labels.iter().map(label).collect()
+}
+
+/// Asserts that `text` has each of `parts`.
+pub fn assert_has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "'{part}' is not in: {text}");
+    }
+}
+
+/// The path of a file as a string.
+pub fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -2,5 +2,6 @@
 fn main() {
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+        println!("cargo:rustc-env=LIBTORCH_LIB={lib}"); // for the checks in main.rs only
     }
 }

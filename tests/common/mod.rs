@@ -56,13 +56,19 @@ pub fn tolerance(kind: Kind) -> (f64, f64) {
 #[track_caller]
 pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, (rtol, atol): (f64, f64)) {
     assert_eq!(got.size(), expected.size(), "{what}: shape");
-    let (got, expected) =
-        (got.to_device(Device::Cpu).to_kind(Kind::Double), expected.to_device(Device::Cpu).to_kind(Kind::Double));
+    let (got, expected) = (
+        got.to_device(Device::Cpu).to_kind(Kind::Double),
+        expected.to_device(Device::Cpu).to_kind(Kind::Double),
+    );
     let excess = (&got - &expected).abs() - (expected.abs() * rtol + atol);
     let worst = if got.numel() == 0 { -1.0 } else { excess.max().double_value(&[]) };
     // Written so that NaN fails.
-    assert!(worst <= 0.0, "{what}: off by {worst:e} beyond tolerance\n got {}\n expected {}",
-        got.to_string(120).unwrap(), expected.to_string(8).unwrap());
+    assert!(
+        worst <= 0.0,
+        "{what}: off by {worst:e} beyond tolerance\n got {}\n expected {}",
+        got.to_string(120).unwrap(),
+        expected.to_string(8).unwrap()
+    );
 }
 
 #[track_caller]
@@ -157,7 +163,12 @@ impl Fixture {
             }
             let value = f(&inputs);
             let what = format!("{case} in {kind:?}");
-            assert_close(&format!("{what}: value"), &value, reference.get("value"), tolerance(kind));
+            assert_close(
+                &format!("{what}: value"),
+                &value,
+                reference.get("value"),
+                tolerance(kind),
+            );
             if differentiated.is_empty() {
                 continue;
             }

@@ -59,6 +59,16 @@ pub enum LossError {
         /// The value it has.
         got: String,
     },
+    /// A row of a list of targets makes no sense.
+    #[error("{loss}: target row {row}: {message}")]
+    Target {
+        /// The loss that was called.
+        loss: &'static str,
+        /// The row, from 0.
+        row: usize,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The autograd graph that the computation needs is missing.
     #[error("{loss}: {message}")]
     Graph {

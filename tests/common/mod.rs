@@ -67,7 +67,7 @@ pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, (rtol, atol): (
         worst <= 0.0,
         "{what}: off by {worst:e} beyond tolerance\n got {}\n expected {}",
         got.to_string(120).unwrap(),
-        expected.to_string(8).unwrap()
+        expected.to_string(120).unwrap()
     );
 }
 

@@ -1,5 +1,6 @@
 //! Non-maximum suppression: of boxes that overlap much, the best.
 
+use super::{BoxFormat, IouKind, f_pairwise_iou};
 use crate::{LossError, Result, check, error::unwrap};
 use std::{
     cmp::Ordering,
@@ -10,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 /// Keeps, of boxes that overlap more than `iou_threshold`, the one of the best score.
 ///
 /// ```text
-/// IoU(a, b) = I / (A_a + A_b - I),  0 where a box has no area
+/// IoU(a, b) = I / (A_a + A_b - I),  0 where neither box has an area
 /// by falling score (of equal scores the lower index first):
 ///     keep a box unless IoU(box, one already kept) > iou_threshold
 /// ```
@@ -38,7 +39,7 @@ use tch::{Device, Kind, Tensor};
 /// let boxes = Tensor::from_slice(&boxes).view([3, 4]);
 /// let scores = Tensor::from_slice(&[0.6f32, 0.9, 0.7]);
 /// assert_eq!(Vec::<i64>::try_from(f_nms(&boxes, &scores, 0.5)?)?, [1, 2]);
-/// assert_eq!(Vec::<i64>::try_from(f_nms(&boxes, &scores, 0.8)?)?, [1, 2, 0]);
+/// assert_eq!(Vec::<i64>::try_from(f_nms(&boxes, &scores, 0.9)?)?, [1, 2, 0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -76,8 +77,8 @@ pub fn nms(boxes: &Tensor, scores: &Tensor, iou_threshold: f64) -> Tensor {
 ///
 /// # Shapes
 ///
-/// As [`f_nms`]; `classes` `[N]` of any integer kind. With the image's number in the class (`image *
-/// num_classes + class`), it handles a batch of images in one call. The kept indices are by falling
+/// As [`f_nms`]; `classes` `[N]` of any integer kind. With the image in the number of the class
+/// (`image * num_classes + class`), one call handles a batch of images. The kept indices are by falling
 /// score over all classes.
 ///
 /// # Errors
@@ -201,10 +202,17 @@ trait Real:
     + Div<Output = Self>
     + tch::kind::Element
 {
+    /// A union of at most this is no area, as in `pairwise_iou`.
+    const TINY: Self;
 }
 
-impl Real for f32 {}
-impl Real for f64 {}
+impl Real for f32 {
+    const TINY: f32 = 1e-20;
+}
+
+impl Real for f64 {
+    const TINY: f64 = 1e-200;
+}
 
 fn on_host(
     boxes: &Tensor,
@@ -294,8 +302,8 @@ impl<T: Real> Block<T> {
             let width = max(min(self.right[i], right) - max(self.left[i], left), zero);
             let height = max(min(self.bottom[i], bottom) - max(self.top[i], top), zero);
             let inter = width * height;
-            // 0 / 0 is not above the threshold.
-            found |= inter / (self.area[i] + area - inter) > iou_threshold;
+            let union = self.area[i] + area - inter;
+            found |= (inter / union > iou_threshold) & (union > T::TINY);
         }
         found
     }
@@ -304,7 +312,7 @@ impl<T: Real> Block<T> {
 // On an accelerator.
 
 /// How many pairs of boxes are compared at once.
-const PAIRS: Pairs = Pairs { rows: 1024, columns: 4096 };
+const PAIRS: Pairs = Pairs { rows: 1024, columns: 2048 };
 
 #[derive(Clone, Copy)]
 struct Pairs {
@@ -393,19 +401,7 @@ fn fixpoint(boxes: &Tensor, classes: &[i64], iou_threshold: f64, pairs: Pairs) -
 
 /// Which of `a` `[N, 4]` overlap which of `b` `[M, 4]` by more than the threshold, `[N, M]`.
 fn overlapping(a: &Tensor, b: &Tensor, threshold: f64) -> Result<Tensor> {
-    let (a, b) = (a.f_unsqueeze(1)?, b.f_unsqueeze(0)?);
-    let column = |boxes: &Tensor, i: i64| boxes.f_select(-1, i);
-    let side = |i: i64| -> Result<Tensor> {
-        let end = column(&a, i + 2)?.f_minimum(&column(&b, i + 2)?)?;
-        Ok(end.f_sub(&column(&a, i)?.f_maximum(&column(&b, i)?)?)?.f_clamp_min_(0)?)
-    };
-    let area = |boxes: &Tensor| -> Result<Tensor> {
-        let width = column(boxes, 2)?.f_sub(&column(boxes, 0)?)?;
-        Ok(width.f_mul(&column(boxes, 3)?.f_sub(&column(boxes, 1)?)?)?)
-    };
-    let inter = side(0)?.f_mul_(&side(1)?)?;
-    let union = area(&a)?.f_add(&area(&b)?)?.f_sub_(&inter)?;
-    Ok(inter.f_div(&union)?.f_gt(threshold)?)
+    Ok(f_pairwise_iou(a, b, BoxFormat::Xyxy, IouKind::Iou)?.f_gt(threshold)?)
 }
 
 #[cfg(test)]
@@ -470,6 +466,22 @@ mod tests {
         assert_eq!(rows(on_host(&boxes, &scores, None, 0.3).unwrap()), expected);
         let kept = on_device(&boxes, &scores, None, 0.3, PAIRS).unwrap();
         assert_eq!(rows(kept), expected);
+    }
+
+    #[test]
+    fn tiny_boxes_have_no_area_on_either_path() {
+        for (kind, side, count) in [
+            (Kind::Float, 1e-11, 2),
+            (Kind::Float, 1e-9, 1),
+            (Kind::Double, 1e-101, 2),
+            (Kind::Double, 1e-99, 1),
+        ] {
+            let boxes = Tensor::from_slice(&[0.0, 0.0, side, side]).to_kind(kind).repeat([2, 1]);
+            let scores = Tensor::from_slice(&[0.1, 0.2]);
+            let host = rows(on_host(&boxes, &scores, None, 0.5).unwrap());
+            assert_eq!(host.len(), count, "{kind:?} {side}");
+            assert_eq!(rows(on_device(&boxes, &scores, None, 0.5, PAIRS).unwrap()), host);
+        }
     }
 
     #[test]

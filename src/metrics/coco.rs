@@ -206,8 +206,8 @@ pub enum Area {
 /// # Units
 ///
 /// Boxes in pixels (the size ranges are 32 x 32 and 96 x 96 pixels); an object exactly on a bound
-/// belongs to both ranges. A detection of negative width or height overlaps nothing. Memory is 52 bytes a detection with the default options: boxes are not
-/// kept.
+/// belongs to both ranges. A detection of negative width or height overlaps nothing. Memory is 52
+/// bytes a detection with the default options: boxes are not kept.
 ///
 /// # Errors
 ///

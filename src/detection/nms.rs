@@ -1,5 +1,6 @@
 //! Non-maximum suppression: of boxes that overlap much, the best.
 
+use super::{BoxFormat, IouKind, f_pairwise_iou};
 use crate::{LossError, Result, check, error::unwrap};
 use std::{
     cmp::Ordering,
@@ -9,24 +10,26 @@ use tch::{Device, Kind, Tensor};
 
 /// Keeps, of boxes that overlap more than `iou_threshold`, the one of the best score.
 ///
-/// # Formula
 /// ```text
-/// IoU(a, b) = I / (A_a + A_b - I),  0 where a box has no area
+/// IoU(a, b) = I / (A_a + A_b - I),  0 where neither box has an area
 /// by falling score (of equal scores the lower index first):
 ///     keep a box unless IoU(box, one already kept) > iou_threshold
 /// ```
 ///
 /// # Shapes
+///
 /// `boxes` `[N, 4]` as left, top, right, bottom in any unit and `scores` `[N]`, floating-point.
 /// Returns the indices of the kept boxes, `[K]`, Int64, by falling score, on the device of `boxes`.
 /// Half and BFloat16 boxes are compared in Float. `N` may be 0. Memory is bounded: never an
 /// `N x N` matrix.
 ///
 /// # Errors
+///
 /// When a shape or a kind is another, the tensors are on different devices, `iou_threshold` is not
 /// in [0, 1], a coordinate is NaN or infinite, or a score is NaN. Infinite scores are sorted.
 ///
 /// # Examples
+///
 /// ```
 /// use tch::Tensor;
 /// use tch_losses::detection::f_nms;
@@ -36,16 +39,18 @@ use tch::{Device, Kind, Tensor};
 /// let boxes = Tensor::from_slice(&boxes).view([3, 4]);
 /// let scores = Tensor::from_slice(&[0.6f32, 0.9, 0.7]);
 /// assert_eq!(Vec::<i64>::try_from(f_nms(&boxes, &scores, 0.5)?)?, [1, 2]);
-/// assert_eq!(Vec::<i64>::try_from(f_nms(&boxes, &scores, 0.8)?)?, [1, 2, 0]);
+/// assert_eq!(Vec::<i64>::try_from(f_nms(&boxes, &scores, 0.9)?)?, [1, 2, 0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Differences
-/// Same boxes as torchvision 0.28 `nms`, and the same on every device: the order of equal scores
-/// is defined, an overlap equal to the threshold never suppresses (torchvision compares in
-/// different precisions on CPU and CUDA), and NaN is an error.
+///
+/// Same boxes as torchvision 0.28 `nms` on the CPU, and the same on every device: the order of
+/// equal scores is defined, and the overlap, rounded to the kind of the boxes, is compared with the
+/// threshold as given (torchvision rounds the threshold on CUDA only). NaN is an error.
 ///
 /// # Reference
+///
 /// Follows torchvision 0.28 `nms`. On accelerators, the fixpoint of Zheng et al., "Enhancing
 /// Geometric Factors in Model Learning and Inference for Object Detection and Instance
 /// Segmentation", 2020, arXiv:2005.03572.
@@ -58,6 +63,7 @@ pub fn f_nms(boxes: &Tensor, scores: &Tensor, iou_threshold: f64) -> Result<Tens
 /// As [`f_nms`].
 ///
 /// # Panics
+///
 /// With the message of the error.
 #[track_caller]
 pub fn nms(boxes: &Tensor, scores: &Tensor, iou_threshold: f64) -> Tensor {
@@ -66,19 +72,21 @@ pub fn nms(boxes: &Tensor, scores: &Tensor, iou_threshold: f64) -> Tensor {
 
 /// [`f_nms`] within each class: boxes of different classes never suppress each other.
 ///
-/// # Formula
-/// See [`f_nms`]. Each class is handled by itself, so that the cost is quadratic only within a
-/// class.
+/// The rule is that of [`f_nms`]. Each class is handled by itself, so that the cost is quadratic
+/// only within a class.
 ///
 /// # Shapes
-/// As [`f_nms`]; `classes` `[N]` of any integer kind. With the image's number in the class (`image *
-/// num_classes + class`), it handles a batch of images in one call. The kept indices are by falling
+///
+/// As [`f_nms`]; `classes` `[N]` of any integer kind. With the image in the number of the class
+/// (`image * num_classes + class`), one call handles a batch of images. The kept indices are by falling
 /// score over all classes.
 ///
 /// # Errors
+///
 /// As [`f_nms`], and when `classes` is not `[N]` or not of an integer kind.
 ///
 /// # Examples
+///
 /// ```
 /// use tch::Tensor;
 /// use tch_losses::detection::f_batched_nms;
@@ -92,10 +100,12 @@ pub fn nms(boxes: &Tensor, scores: &Tensor, iou_threshold: f64) -> Tensor {
 /// ```
 ///
 /// # Differences
+///
 /// Same boxes as torchvision 0.28 `batched_nms`, which may shift each class to its own place on the
 /// plane and so lose digits of the coordinates; here they stay as they are.
 ///
 /// # Reference
+///
 /// Follows torchvision 0.28 `batched_nms`.
 pub fn f_batched_nms(
     boxes: &Tensor,
@@ -109,6 +119,7 @@ pub fn f_batched_nms(
 /// As [`f_batched_nms`].
 ///
 /// # Panics
+///
 /// With the message of the error.
 #[track_caller]
 pub fn batched_nms(
@@ -140,8 +151,9 @@ fn suppress(
         Ok(check::index(name, "classes", classes)?.f_to_kind(Kind::Int64)?)
     });
     let classes = classes.transpose()?;
-    none_of(name, "boxes", "finite coordinates", &corners.f_isfinite()?.f_logical_not()?)?;
-    none_of(name, "scores", "numbers", &scores.f_isnan()?)?;
+    let infinite = corners.f_isfinite()?.f_logical_not()?;
+    none_of(name, "boxes", "of finite coordinates", &infinite, "NaN or an infinity")?;
+    none_of(name, "scores", "that are numbers", &scores.f_isnan()?, "NaN")?;
     if size[0] == 0 {
         return Ok(Tensor::f_empty([0], (Kind::Int64, boxes.device()))?);
     }
@@ -157,12 +169,13 @@ fn none_of(
     option: &'static str,
     expected: &'static str,
     bad: &Tensor,
+    got: &str,
 ) -> Result<()> {
     let rows = bad.f_nonzero()?;
     if rows.size()[0] == 0 {
         return Ok(());
     }
-    let got = format!("NaN or an infinity in row {}", rows.f_int64_value(&[0, 0])?);
+    let got = format!("{got} in row {}", rows.f_int64_value(&[0, 0])?);
     Err(LossError::Param { loss, option, expected, got })
 }
 
@@ -189,10 +202,17 @@ trait Real:
     + Div<Output = Self>
     + tch::kind::Element
 {
+    /// A union of at most this is no area, as in `pairwise_iou`.
+    const TINY: Self;
 }
 
-impl Real for f32 {}
-impl Real for f64 {}
+impl Real for f32 {
+    const TINY: f32 = 1e-20;
+}
+
+impl Real for f64 {
+    const TINY: f64 = 1e-200;
+}
 
 fn on_host(
     boxes: &Tensor,
@@ -282,8 +302,8 @@ impl<T: Real> Block<T> {
             let width = max(min(self.right[i], right) - max(self.left[i], left), zero);
             let height = max(min(self.bottom[i], bottom) - max(self.top[i], top), zero);
             let inter = width * height;
-            // 0 / 0 is not above the threshold.
-            found |= inter / (self.area[i] + area - inter) > iou_threshold;
+            let union = self.area[i] + area - inter;
+            found |= (inter / union > iou_threshold) & (union > T::TINY);
         }
         found
     }
@@ -292,7 +312,7 @@ impl<T: Real> Block<T> {
 // On an accelerator.
 
 /// How many pairs of boxes are compared at once.
-const PAIRS: Pairs = Pairs { rows: 1024, columns: 4096 };
+const PAIRS: Pairs = Pairs { rows: 1024, columns: 2048 };
 
 #[derive(Clone, Copy)]
 struct Pairs {
@@ -340,9 +360,9 @@ fn fixpoint(boxes: &Tensor, classes: &[i64], iou_threshold: f64, pairs: Pairs) -
         let rows = |tensor: &Tensor, range: Range<usize>| {
             tensor.f_narrow(0, range.start as i64, range.len() as i64)
         };
-        let (own, group, mut slot) =
-            (rows(boxes, start..end)?, rows(&class, start..end)?, rows(&kept, start..end)?);
-        let free = slot.f_detach_copy()?;
+        let own = rows(boxes, start..end)?;
+        let group = rows(&class, start..end)?;
+        let mut free = rows(&kept, start..end)?;
         let same = group.f_unsqueeze(1)?.f_eq_tensor(&group)?;
         let beats = overlapping(&own, &own, threshold)?.f_logical_and(&same)?.f_triu(1)?;
         // A box is kept when no kept one before it beats it. The first box is right at once, each
@@ -357,10 +377,14 @@ fn fixpoint(boxes: &Tensor, classes: &[i64], iou_threshold: f64, pairs: Pairs) -
                 break;
             }
         }
-        slot.f_copy_(&settled)?;
+        free.f_copy_(&settled)?;
 
         let last = classes[end - 1];
         let stop = end + classes[end..].partition_point(|&class| class == last);
+        start = end;
+        if stop == end {
+            continue;
+        }
         let winners = settled.f_logical_and(&group.f_eq(last)?)?.f_nonzero()?.f_squeeze_dim(1)?;
         let winners = own.f_index_select(0, &winners)?;
         let mut from = end;
@@ -371,24 +395,101 @@ fn fixpoint(boxes: &Tensor, classes: &[i64], iou_threshold: f64, pairs: Pairs) -
             let _ = rows(&kept, from..to)?.f_logical_and_(&spared)?;
             from = to;
         }
-        start = end;
     }
     Ok(kept)
 }
 
 /// Which of `a` `[N, 4]` overlap which of `b` `[M, 4]` by more than the threshold, `[N, M]`.
 fn overlapping(a: &Tensor, b: &Tensor, threshold: f64) -> Result<Tensor> {
-    let (a, b) = (a.f_unsqueeze(1)?, b.f_unsqueeze(0)?);
-    let column = |boxes: &Tensor, i: i64| boxes.f_select(-1, i);
-    let side = |i: i64| -> Result<Tensor> {
-        let end = column(&a, i + 2)?.f_minimum(&column(&b, i + 2)?)?;
-        Ok(end.f_sub(&column(&a, i)?.f_maximum(&column(&b, i)?)?)?.f_clamp_min_(0)?)
-    };
-    let area = |boxes: &Tensor| -> Result<Tensor> {
-        let width = column(boxes, 2)?.f_sub(&column(boxes, 0)?)?;
-        Ok(width.f_mul(&column(boxes, 3)?.f_sub(&column(boxes, 1)?)?)?)
-    };
-    let inter = side(0)?.f_mul_(&side(1)?)?;
-    let union = area(&a)?.f_add(&area(&b)?)?.f_sub_(&inter)?;
-    Ok(inter.f_div(&union)?.f_gt(threshold)?)
+    Ok(f_pairwise_iou(a, b, BoxFormat::Xyxy, IouKind::Iou)?.f_gt(threshold)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boxes(seed: i64, count: i64, whole: bool) -> Tensor {
+        tch::manual_seed(seed);
+        let rand = || Tensor::rand([count, 2], (Kind::Double, Device::Cpu));
+        let (at, size) = (rand() * 50.0, rand() * 12.0);
+        let boxes = Tensor::cat(&[&at, &(&at + size)], 1);
+        if whole { (boxes / 4.0).round() } else { boxes }
+    }
+
+    fn rows(kept: Tensor) -> Vec<i64> {
+        Vec::try_from(kept).expect("indices")
+    }
+
+    /// The path of accelerators, run on the CPU; blocks of one row up to all rows at once.
+    #[test]
+    fn both_paths_keep_the_same() {
+        let mut suppressed = 0;
+        for seed in 0..12 {
+            let count = 1 + seed * 13;
+            let whole = seed % 2 == 0;
+            let boxes = boxes(seed, count, whole);
+            // Whole boxes get equal scores too.
+            let scores = Tensor::rand([count], (Kind::Double, Device::Cpu));
+            let scores = if whole { (scores * 4.0).round() } else { scores };
+            let classes = Tensor::randint(5, [count], (Kind::Int64, Device::Cpu));
+            for classes in [None, Some(&classes)] {
+                for kind in [Kind::Double, Kind::Float] {
+                    let (boxes, scores) = (boxes.to_kind(kind), scores.to_kind(kind));
+                    for threshold in [0.0, 0.3, 0.7] {
+                        let host = rows(on_host(&boxes, &scores, classes, threshold).unwrap());
+                        suppressed += count as usize - host.len();
+                        for (rows_at_once, columns) in [(1, 2), (7, 5), (32, 64), (1024, 4096)] {
+                            if count > 20 * rows_at_once {
+                                continue;
+                            }
+                            let pairs = Pairs { rows: rows_at_once, columns };
+                            let device =
+                                on_device(&boxes, &scores, classes, threshold, pairs).unwrap();
+                            assert_eq!(rows(device), host, "{count} {kind:?} {threshold}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(suppressed > 1000, "{suppressed}");
+    }
+
+    #[test]
+    fn a_chain_that_settles_one_box_a_round() {
+        // Each box overlaps the next by 1/3 only: of a chain every other one is kept.
+        let left: Vec<f64> = (0..100).map(f64::from).collect();
+        let left = Tensor::from_slice(&left);
+        let (zeros, ones) = (left.zeros_like(), left.ones_like());
+        let boxes = Tensor::stack(&[&left, &zeros, &(&left + 2.0), &ones], 1);
+        let scores = -left;
+        let expected: Vec<i64> = (0..100).step_by(2).collect();
+        assert_eq!(rows(on_host(&boxes, &scores, None, 0.3).unwrap()), expected);
+        let kept = on_device(&boxes, &scores, None, 0.3, PAIRS).unwrap();
+        assert_eq!(rows(kept), expected);
+    }
+
+    #[test]
+    fn tiny_boxes_have_no_area_on_either_path() {
+        for (kind, side, count) in [
+            (Kind::Float, 1e-11, 2),
+            (Kind::Float, 1e-9, 1),
+            (Kind::Double, 1e-101, 2),
+            (Kind::Double, 1e-99, 1),
+        ] {
+            let boxes = Tensor::from_slice(&[0.0, 0.0, side, side]).to_kind(kind).repeat([2, 1]);
+            let scores = Tensor::from_slice(&[0.1, 0.2]);
+            let host = rows(on_host(&boxes, &scores, None, 0.5).unwrap());
+            assert_eq!(host.len(), count, "{kind:?} {side}");
+            assert_eq!(rows(on_device(&boxes, &scores, None, 0.5, PAIRS).unwrap()), host);
+        }
+    }
+
+    #[test]
+    fn round_down_is_below_by_less_than_one_float() {
+        for value in [0.0, 0.1, 0.3, 0.45, 0.5, 0.7, 1.0, 1.0 / 3.0, 1e-300] {
+            let down = round_down(value);
+            let up = f32::from_bits(down.to_bits() + 1);
+            assert!(f64::from(down) <= value && value < f64::from(up), "{value}");
+        }
+    }
 }

@@ -35,13 +35,16 @@ impl Detection {
     /// The detections of one image from a detector's tensors.
     ///
     /// # Shapes
+    ///
     /// `boxes` `[N, 4]` as left, top, right, bottom and `scores` `[N]`, floating-point; `classes`
     /// `[N]`, integer and not negative. On any device: this copies them to the host.
     ///
     /// # Errors
+    ///
     /// When a shape or a kind is another, or a class is negative.
     ///
     /// # Examples
+    ///
     /// ```
     /// use tch::Tensor;
     /// use tch_losses::metrics::Detection;
@@ -106,6 +109,7 @@ impl GroundTruth {
     /// floating-point, and `classes` `[N]`, integer and not negative.
     ///
     /// # Errors
+    ///
     /// When a shape or a kind is another, or a class is negative.
     pub fn from_tensors(boxes: &Tensor, classes: &Tensor) -> Result<Vec<GroundTruth>> {
         let (boxes, classes) = boxes_and_classes("GroundTruth::from_tensors", boxes, classes)?;
@@ -179,7 +183,6 @@ pub enum Area {
 /// Mean average precision and recall of a detector over a data set, exactly as pycocotools
 /// computes them for boxes.
 ///
-/// # Formula
 /// In each image, for each class, size range and overlap threshold `t`:
 ///
 /// ```text
@@ -201,16 +204,19 @@ pub enum Area {
 /// ```
 ///
 /// # Units
+///
 /// Boxes in pixels (the size ranges are 32 x 32 and 96 x 96 pixels); an object exactly on a bound
-/// belongs to both ranges. Memory is 52 bytes a detection with the default options: boxes are not
-/// kept.
+/// belongs to both ranges. A detection of negative width or height overlaps nothing. Memory is 52
+/// bytes a detection with the default options: boxes are not kept.
 ///
 /// # Errors
+///
 /// From [`add`](Self::add), which then has added nothing: a class out of range; a coordinate, area
 /// or score that is NaN or infinite; a true box of negative width, height or area; an option out of
 /// range.
 ///
 /// # Examples
+///
 /// ```
 /// use tch_losses::metrics::{CocoEval, Detection, GroundTruth};
 ///
@@ -233,6 +239,7 @@ pub enum Area {
 /// ```
 ///
 /// # Differences
+///
 /// Same numbers as pycocotools 2.0.11 to the last bit, except that: images count in the order of
 /// `add` (pycocotools: by image id), which shows only when scores are equal; classes are `0..n`; a
 /// value without true boxes is `None` (pycocotools: -1, and so it is printed); `map` is taken at
@@ -240,6 +247,7 @@ pub enum Area {
 /// counts as unmatched because its annotation id is 0.
 ///
 /// # Reference
+///
 /// Lin et al., "Microsoft COCO: Common Objects in Context", 2014, arXiv:1405.0312; follows
 /// pycocotools 2.0.11 `COCOeval` with `iouType="bbox"`, and yolov5 7.0 for [`MatchRule::Yolov5`].
 #[derive(Debug, Clone)]
@@ -348,6 +356,7 @@ impl CocoEval {
     /// Adds one image: what was found in it and what is there. Both may be empty.
     ///
     /// # Errors
+    ///
     /// See [`CocoEval`]; the image is then not added.
     pub fn add(&mut self, detections: &[Detection], ground_truth: &[GroundTruth]) -> Result<()> {
         self.options.check()?;

@@ -84,7 +84,7 @@ pub fn run(options: &Eval) -> Result<()> {
         );
     }
     println!("{}", dataset.summary());
-    let cache = Arc::new(Cache::fill(Arc::new(dataset), meta.side, CACHE_BYTES, |_, _| {})?);
+    let cache = Arc::new(Cache::fill(Arc::new(dataset), meta.side, CACHE_BYTES, |_| {})?);
     let mut progress = Progress::new(1);
     progress.epoch(1, cache.dataset.len().div_ceil(options.batch));
     let outcome = evaluate(

@@ -78,7 +78,7 @@ pub fn run(options: &Train) -> Result<()> {
     );
 
     let cache = |dataset: Dataset| {
-        Cache::fill(Arc::new(dataset), options.img(), CACHE_BYTES, |_, _| {}).map(Arc::new)
+        Cache::fill(Arc::new(dataset), options.img(), CACHE_BYTES, |_| {}).map(Arc::new)
     };
     let (training, validation) = (cache(training)?, cache(validation)?);
     run.train(training, validation, &interrupt)

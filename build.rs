@@ -5,9 +5,11 @@ use std::{env, path::Path};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(libtorch_cuda)");
-    // Absent under `doc-only`: then nothing is linked.
+    // Absent under `doc-only` and on Windows: then nothing is added.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB") else { return };
     let lib = Path::new(&lib);
+    println!("cargo:rerun-if-changed={}", lib.display());
+    // So that the binaries still start when a symbolic link on the way points elsewhere later.
     let lib = lib.canonicalize().unwrap_or_else(|_| lib.to_owned());
     if lib.join("libtorch_cuda.so").exists() {
         println!("cargo:rustc-cfg=libtorch_cuda");
@@ -18,6 +20,6 @@ fn main() {
     }
     if os == "linux" {
         // libtorch.so needs libtorch_cuda.so where there is one; by default the linker would drop it as unused.
-        println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch,--as-needed");
+        println!("cargo:rustc-link-arg=-Wl,--push-state,--no-as-needed,-ltorch,--pop-state");
     }
 }

@@ -1,6 +1,29 @@
-//! Trains, evaluates and runs a small detector.
+//! Trains, evaluates and runs a small detector with the losses of `tch-losses`.
+//!
+//!     cargo run --release --example detector -- train
+//!     cargo run --release --example detector -- train --data path/to/data --name mine
+//!     cargo run --release --example detector -- eval --weights runs/detector/mine/best.safetensors
+//!     cargo run --release --example detector -- predict --weights runs/detector/mine/best.safetensors photo.jpg
 
-#[allow(dead_code)]
 mod data;
+mod evaluate;
+mod infer;
+mod model;
+mod options;
+mod predict;
+mod report;
+mod train;
+mod weights;
 
-fn main() {}
+use clap::Parser;
+use options::{Cli, Command};
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    tch_losses::cuda::load();
+    match cli.command {
+        Command::Train(options) => train::run(&options),
+        Command::Eval(options) => evaluate::run(&options),
+        Command::Predict(options) => predict::run(&options),
+    }
+}

@@ -8,6 +8,7 @@ pub mod plot;
 pub mod progress;
 pub mod resample;
 pub mod rng;
+pub mod train;
 
 /// The font of every picture: Hack, a monospaced face under the MIT and Bitstream Vera licences.
 const FONT: &[u8] = epaint_default_fonts::HACK_REGULAR;

@@ -1,0 +1,283 @@
+//! Binary cross entropy, of logits and of probabilities.
+
+use crate::{
+    MeanOver, Reduction, Result, check,
+    loss::weighted_loss,
+    reduce::{Kept, reduce, weights},
+};
+use tch::Tensor;
+
+/// Smooths binary targets: `cp = 1 - ε/2` for a positive, `cn = ε/2` for a negative.
+pub(super) fn smoothed(target: Tensor, label_smoothing: f64) -> Result<Tensor> {
+    if label_smoothing == 0.0 {
+        return Ok(target);
+    }
+    Ok(target.f_mul_scalar(1.0 - label_smoothing)?.f_add_scalar(label_smoothing / 2.0)?)
+}
+
+/// Where a target counts, and the target with what does not count replaced by 0.
+pub(super) fn without_ignored(
+    target: &Tensor,
+    ignore_index: Option<i64>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let Some(ignore_index) = ignore_index else { return Ok((target.shallow_clone(), None)) };
+    let ignored = target.f_eq(ignore_index)?;
+    Ok((target.f_masked_fill(&ignored, 0)?, Some(ignored.f_logical_not()?)))
+}
+
+/// Binary cross entropy of logits.
+///
+/// ```text
+/// l = w_p t softplus(-x) + (1-t) softplus(x)
+/// t = y (1-ε) + ε/2, so that cp = 1 - ε/2 stands for a positive and cn = ε/2 for a negative
+/// ```
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `weight` | none | counts of the elements, on top of `forward_weighted` |
+/// | `pos_weight` | none | w_p, broadcastable to the input: one number per class of the last dimension, say |
+/// | `label_smoothing` | 0 | ε |
+/// | `ignore_index` | none | targets of this value count for nothing |
+/// | `mean_over` | `Weights` | what a weighted mean divides by |
+/// | `reduction` | `Mean` | |
+///
+/// # Shapes
+///
+/// - input: logits of any shape
+/// - target: the input's shape; floating-point in [0, 1], integer or bool
+/// - element weight: broadcastable to the input
+/// - loss: a scalar, or the input's shape without reduction; `Half` and `BFloat16` are computed
+///   and returned in `Float`
+///
+/// # Reduction
+///
+/// `Mean` divides by the sum of the element weights (1 each where none is given, 0 where ignored);
+/// with [`MeanOver::Elements`] by the number of elements. Where nothing counts it is 0.
+///
+/// # Errors
+///
+/// Shape, kind or device of the target or a weight; `label_smoothing` outside [0, 1].
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{BceWithLogitsLoss, Loss};
+///
+/// let logits = Tensor::from_slice(&[0.0f64, 1e4]);
+/// let target = Tensor::from_slice(&[1.0f64, 1.0]);
+/// let loss = BceWithLogitsLoss::default().forward(&logits, &target);
+/// assert!((loss.double_value(&[]) - 0.5 * std::f64::consts::LN_2).abs() < 1e-12);
+/// ```
+///
+/// # Differences
+///
+/// PyTorch divides a weighted mean by the number of elements: `mean_over(MeanOver::Elements)`. It
+/// has no `ignore_index`, and gives NaN for an empty batch.
+///
+/// # Reference
+///
+/// Follows PyTorch 2.13 `torch.nn.BCEWithLogitsLoss`; cp and cn as in YOLOv5. See also [`BceLoss`]
+/// for probabilities and [`FocalLoss`](crate::FocalLoss).
+#[derive(Debug, Clone)]
+pub struct BceWithLogitsLoss {
+    weight: Option<Kept>,
+    pos_weight: Option<Kept>,
+    label_smoothing: f64,
+    ignore_index: Option<i64>,
+    mean_over: MeanOver,
+    reduction: Reduction,
+}
+
+impl Default for BceWithLogitsLoss {
+    fn default() -> Self {
+        BceWithLogitsLoss {
+            weight: None,
+            pos_weight: None,
+            label_smoothing: 0.0,
+            ignore_index: None,
+            mean_over: MeanOver::Weights,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl BceWithLogitsLoss {
+    /// How much each element counts, broadcastable to the input.
+    pub fn weight(mut self, weight: impl Into<Option<Tensor>>) -> Self {
+        self.weight = weight.into().map(Kept);
+        self
+    }
+
+    /// The weight of the positive term, broadcastable to the input.
+    pub fn pos_weight(mut self, pos_weight: impl Into<Option<Tensor>>) -> Self {
+        self.pos_weight = pos_weight.into().map(Kept);
+        self
+    }
+
+    /// ε, in [0, 1]; 0 by default.
+    pub fn label_smoothing(mut self, label_smoothing: f64) -> Self {
+        self.label_smoothing = label_smoothing;
+        self
+    }
+
+    /// The target value that marks elements to leave out.
+    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
+        self.ignore_index = ignore_index.into();
+        self
+    }
+
+    /// What a weighted mean divides by.
+    pub fn mean_over(mut self, mean_over: MeanOver) -> Self {
+        self.mean_over = mean_over;
+        self
+    }
+
+    /// `Mean` by default.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "BceWithLogitsLoss";
+        check::reduction(NAME, self.reduction)?;
+        check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
+        check::same_shape(NAME, input, target)?;
+        let logits = check::accumulated(NAME, "input", input)?;
+        let kind = logits.f_kind()?;
+        let (target, valid) = without_ignored(target, self.ignore_index)?;
+        let target =
+            smoothed(check::in_kind(NAME, "target", &target, kind)?, self.label_smoothing)?;
+        let pos_weight = match &self.pos_weight {
+            Some(Kept(pos_weight)) => {
+                check::broadcastable(NAME, "pos_weight", pos_weight, &logits.size())?;
+                check::device(NAME, "pos_weight", pos_weight, input)?;
+                Some(check::in_kind(NAME, "pos_weight", pos_weight, kind)?)
+            }
+            None => None,
+        };
+        let own = self.weight.as_ref().map(|kept| &kept.0);
+        let weight = weights(NAME, [own, weight, valid.as_ref()], &logits)?;
+        let bce = |reduction| {
+            logits.f_binary_cross_entropy_with_logits(&target, None, pos_weight.as_ref(), reduction)
+        };
+        if weight.is_none() && logits.numel() > 0 {
+            return Ok(bce(self.reduction)?);
+        }
+        reduce(bce(Reduction::None)?, weight.as_ref(), self.mean_over, self.reduction)
+    }
+}
+
+weighted_loss!(BceWithLogitsLoss);
+
+/// Binary cross entropy of probabilities.
+///
+/// ```text
+/// l = -t log p - (1-t) log(1-p),   each log at least -100
+/// ```
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `weight` | none | counts of the elements, on top of `forward_weighted` |
+/// | `ignore_index` | none | targets of this value count for nothing |
+/// | `mean_over` | `Weights` | what a weighted mean divides by |
+/// | `reduction` | `Mean` | |
+///
+/// # Shapes
+///
+/// - input: probabilities in [0, 1], of any shape
+/// - target: the input's shape; floating-point in [0, 1], integer or bool
+/// - element weight: broadcastable to the input
+/// - loss: a scalar, or the input's shape without reduction; `Half` and `BFloat16` are computed
+///   and returned in `Float`
+///
+/// # Reduction
+///
+/// As [`BceWithLogitsLoss`].
+///
+/// # Errors
+///
+/// Shape, kind or device of the target or a weight; a probability outside [0, 1] (on CUDA libtorch
+/// asserts on the device instead).
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{BceLoss, Loss};
+///
+/// let loss = BceLoss::default().forward(&Tensor::from(0.25f64), &Tensor::from(0.0f64));
+/// assert!((loss.double_value(&[]) + 0.75f64.ln()).abs() < 1e-12);
+/// assert_eq!(BceLoss::default().forward(&Tensor::from(0.0), &Tensor::from(1.0)).double_value(&[]), 100.0);
+/// ```
+///
+/// # Differences
+///
+/// As [`BceWithLogitsLoss`], which is to be preferred: logits keep their precision near 0 and 1.
+///
+/// # Reference
+///
+/// Follows PyTorch 2.13 `torch.nn.BCELoss`.
+#[derive(Debug, Clone)]
+pub struct BceLoss {
+    weight: Option<Kept>,
+    ignore_index: Option<i64>,
+    mean_over: MeanOver,
+    reduction: Reduction,
+}
+
+impl Default for BceLoss {
+    fn default() -> Self {
+        BceLoss {
+            weight: None,
+            ignore_index: None,
+            mean_over: MeanOver::Weights,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl BceLoss {
+    /// How much each element counts, broadcastable to the input.
+    pub fn weight(mut self, weight: impl Into<Option<Tensor>>) -> Self {
+        self.weight = weight.into().map(Kept);
+        self
+    }
+
+    /// The target value that marks elements to leave out.
+    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
+        self.ignore_index = ignore_index.into();
+        self
+    }
+
+    /// What a weighted mean divides by.
+    pub fn mean_over(mut self, mean_over: MeanOver) -> Self {
+        self.mean_over = mean_over;
+        self
+    }
+
+    /// `Mean` by default.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "BceLoss";
+        check::reduction(NAME, self.reduction)?;
+        check::same_shape(NAME, input, target)?;
+        let input = check::accumulated(NAME, "input", input)?;
+        let (target, valid) = without_ignored(target, self.ignore_index)?;
+        let target = check::in_kind(NAME, "target", &target, input.f_kind()?)?;
+        let own = self.weight.as_ref().map(|kept| &kept.0);
+        let weight = weights(NAME, [own, weight, valid.as_ref()], &input)?;
+        let bce = |reduction| input.f_binary_cross_entropy(&target, None::<&Tensor>, reduction);
+        if weight.is_none() && input.numel() > 0 {
+            return Ok(bce(self.reduction)?);
+        }
+        reduce(bce(Reduction::None)?, weight.as_ref(), self.mean_over, self.reduction)
+    }
+}
+
+weighted_loss!(BceLoss);

@@ -1,0 +1,310 @@
+//! Softmax cross entropy, and its label-smoothed form.
+
+use crate::{
+    LossError, MeanOver, Reduction, Result, check,
+    loss::weighted_loss,
+    reduce::{Kept, ratio, reduce, weights},
+};
+use tch::{Kind, Tensor};
+
+/// Softmax cross entropy of logits, with class indices or class probabilities as target.
+///
+/// ```text
+/// index target:        l = -w[y] (1-ε) log p[y] - ε/C Σ_c w[c] log p[c]
+/// probability target:  l = -Σ_c w[c] ((1-ε) y[c] + ε/C) log p[c]
+/// p = softmax(input) over dimension 1
+/// ```
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `weight` | none | w, one number per class (C) |
+/// | `ignore_index` | -100 | index targets of this value count for nothing |
+/// | `label_smoothing` | 0 | ε |
+/// | `reduction` | `Mean` | |
+///
+/// # Shapes
+///
+/// - input: logits (N, C), (N, C, H, W), (N, C, D, H, W), in general (N, C, d1, ..)
+/// - target: integer (N, d1, ..) with values in [0, C), or floating-point probabilities of the
+///   input's shape
+/// - element weight: broadcastable to (N, d1, ..)
+/// - loss: a scalar, or (N, d1, ..) without reduction; `Half` and `BFloat16` are computed and
+///   returned in `Float`
+///
+/// # Reduction
+///
+/// `Mean` divides by the sum of `w[y]` (times the element weight) over the targets that are not
+/// ignored; with probability targets by the number of positions (or the sum of the element
+/// weights). Where nothing counts it is 0 with a zero gradient.
+///
+/// # Errors
+///
+/// Shape, kind or device of the target; `label_smoothing` outside [0, 1]; a class index out of
+/// range (on CUDA libtorch asserts on the device instead).
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{CrossEntropyLoss, Loss};
+///
+/// let logits = Tensor::from_slice(&[2.0f64, 0.0, 0.0, 2.0]).view([2, 2]);
+/// let target = Tensor::from_slice(&[0i64, 255]);
+/// let loss = CrossEntropyLoss::default().ignore_index(255).forward(&logits, &target);
+/// assert!((loss.double_value(&[]) - (1.0 + (-2.0f64).exp()).ln()).abs() < 1e-12);
+/// ```
+///
+/// # Differences
+///
+/// PyTorch gives NaN when every target is ignored; here the loss is 0. PyTorch's mean over a large
+/// `Half` input overflows on the CPU; here it is computed in `Float`.
+///
+/// # Reference
+///
+/// Follows PyTorch 2.13 `torch.nn.CrossEntropyLoss`. See also [`LabelSmoothing`] and
+/// [`SoftmaxFocalLoss`](crate::SoftmaxFocalLoss).
+#[derive(Debug, Clone)]
+pub struct CrossEntropyLoss {
+    weight: Option<Kept>,
+    ignore_index: i64,
+    label_smoothing: f64,
+    reduction: Reduction,
+}
+
+impl Default for CrossEntropyLoss {
+    fn default() -> Self {
+        CrossEntropyLoss {
+            weight: None,
+            ignore_index: -100,
+            label_smoothing: 0.0,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+const NAME: &str = "CrossEntropyLoss";
+
+impl CrossEntropyLoss {
+    /// One weight per class, of shape (C).
+    pub fn weight(mut self, weight: impl Into<Option<Tensor>>) -> Self {
+        self.weight = weight.into().map(Kept);
+        self
+    }
+
+    /// The index that marks targets to leave out; -100 by default.
+    pub fn ignore_index(mut self, ignore_index: i64) -> Self {
+        self.ignore_index = ignore_index;
+        self
+    }
+
+    /// The share ε of the target that is spread evenly over the classes, in [0, 1]; 0 by default.
+    pub fn label_smoothing(mut self, label_smoothing: f64) -> Self {
+        self.label_smoothing = label_smoothing;
+        self
+    }
+
+    /// `Mean` by default.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        check::reduction(NAME, self.reduction)?;
+        check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
+        let dims = input.size();
+        check::shape_is(NAME, "input", input, dims.len() >= 2, "[N, C, ..]")?;
+        check::device(NAME, "target", target, input)?;
+        let logits = check::accumulated(NAME, "input", input)?;
+        let class_weight = match &self.weight {
+            Some(Kept(class_weight)) => {
+                check::shape(NAME, "weight", class_weight, &dims[1..2])?;
+                check::device(NAME, "weight", class_weight, input)?;
+                Some(check::in_kind(NAME, "weight", class_weight, logits.f_kind()?)?)
+            }
+            None => None,
+        };
+        if check::is_float(target.f_kind()?) {
+            self.probabilities(&logits, target, class_weight.as_ref(), weight)
+        } else {
+            self.indices(&logits, target, class_weight.as_ref(), weight)
+        }
+    }
+
+    fn libtorch(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+        class_weight: Option<&Tensor>,
+        reduction: Reduction,
+    ) -> Result<Tensor> {
+        Ok(logits.f_cross_entropy_loss(
+            target,
+            class_weight,
+            reduction,
+            self.ignore_index,
+            self.label_smoothing,
+        )?)
+    }
+
+    fn probabilities(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+        class_weight: Option<&Tensor>,
+        weight: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        check::shape(NAME, "probability target", target, &logits.size())?;
+        // libtorch refuses an ignore_index >= 0 here, where it has no meaning.
+        let plain = CrossEntropyLoss { ignore_index: -100, ..self.clone() };
+        let target = check::in_kind(NAME, "target", target, logits.f_kind()?)?;
+        let unreduced = plain.libtorch(logits, &target, class_weight, Reduction::None)?;
+        let weight = weights(NAME, [weight], &unreduced)?;
+        reduce(unreduced, weight.as_ref(), MeanOver::Weights, self.reduction)
+    }
+
+    fn indices(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+        class_weight: Option<&Tensor>,
+        weight: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let dims = logits.size();
+        let positions: Vec<i64> = dims[..1].iter().chain(&dims[2..]).copied().collect();
+        check::shape(NAME, "index target", target, &positions)?;
+        let target = check::index(NAME, "target", target)?;
+
+        let (total, weight) = match (weight, self.reduction) {
+            (None, Reduction::None) => {
+                return self.libtorch(logits, &target, class_weight, Reduction::None);
+            }
+            (None, _) => (self.libtorch(logits, &target, class_weight, Reduction::Sum)?, None),
+            (Some(weight), reduction) => {
+                let unreduced = self.libtorch(logits, &target, class_weight, Reduction::None)?;
+                let weight = weights(NAME, [Some(weight)], &unreduced)?;
+                let weighted =
+                    reduce(unreduced, weight.as_ref(), MeanOver::Weights, Reduction::None)?;
+                if reduction == Reduction::None {
+                    return Ok(weighted);
+                }
+                (weighted.f_sum(None::<Kind>)?, weight)
+            }
+        };
+        if self.reduction == Reduction::Sum {
+            return Ok(total);
+        }
+        ratio(&total, &self.count(&target, class_weight, weight.as_ref(), total.f_kind()?)?)
+    }
+
+    /// The sum of the weights over the targets that are not ignored.
+    fn count(
+        &self,
+        target: &Tensor,
+        class_weight: Option<&Tensor>,
+        weight: Option<&Tensor>,
+        kind: Kind,
+    ) -> Result<Tensor> {
+        let valid = target.f_ne(self.ignore_index)?;
+        let counts = match class_weight {
+            Some(class_weight) => {
+                let class = target.f_mul(&valid)?;
+                let of_target = class_weight.f_index_select(0, &class.f_flatten(0, -1)?)?;
+                of_target.f_view_as(target)?.f_mul(&valid)?
+            }
+            None => valid,
+        };
+        Ok(match weight {
+            Some(weight) => counts.f_mul(weight)?.f_sum(kind)?,
+            None => counts.f_sum(None::<Kind>)?.f_to_kind(kind)?,
+        })
+    }
+}
+
+weighted_loss!(CrossEntropyLoss);
+
+/// Cross entropy with smoothed labels: the share `label_smoothing` of each target is spread evenly.
+///
+/// ```text
+/// l = (1-ε) (-log p[y]) + ε mean_c(-log p[c])
+/// ```
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `label_smoothing` | 0.1 | ε |
+/// | `ignore_index` | -100 | targets of this value count for nothing |
+/// | `reduction` | `Mean` | |
+///
+/// # Shapes
+///
+/// As [`CrossEntropyLoss`] with index targets: the classes are dimension 1.
+///
+/// # Reduction
+///
+/// `Mean` divides by the number of targets that are not ignored (or the sum of their element
+/// weights).
+///
+/// # Errors
+///
+/// As [`CrossEntropyLoss`].
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{LabelSmoothing, Loss};
+///
+/// let logits = Tensor::from_slice(&[0.0f64, 0.0, 0.0, 0.0]).view([1, 4]);
+/// let loss = LabelSmoothing::default().forward(&logits, &Tensor::from_slice(&[2i64]));
+/// assert!((loss.double_value(&[]) - 4f64.ln()).abs() < 1e-12);
+/// ```
+///
+/// # Differences
+///
+/// timm's class takes the last dimension as classes and has no `ignore_index`.
+///
+/// # Reference
+///
+/// Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision". Follows timm
+/// `LabelSmoothingCrossEntropy`.
+#[derive(Debug, Clone)]
+pub struct LabelSmoothing(CrossEntropyLoss);
+
+impl Default for LabelSmoothing {
+    fn default() -> Self {
+        LabelSmoothing(CrossEntropyLoss::default().label_smoothing(0.1))
+    }
+}
+
+impl LabelSmoothing {
+    /// ε, in [0, 1]; 0.1 by default.
+    pub fn label_smoothing(self, label_smoothing: f64) -> Self {
+        LabelSmoothing(self.0.label_smoothing(label_smoothing))
+    }
+
+    /// The index that marks targets to leave out; -100 by default.
+    pub fn ignore_index(self, ignore_index: i64) -> Self {
+        LabelSmoothing(self.0.ignore_index(ignore_index))
+    }
+
+    /// `Mean` by default.
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        LabelSmoothing(self.0.reduction(reduction))
+    }
+
+    fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        let kind = target.f_kind()?;
+        if check::is_float(kind) {
+            let expected = "integer";
+            return Err(LossError::Kind {
+                loss: "LabelSmoothing",
+                what: "target",
+                expected,
+                got: kind,
+            });
+        }
+        self.0.compute(input, target, weight)
+    }
+}
+
+weighted_loss!(LabelSmoothing);

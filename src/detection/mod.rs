@@ -1,0 +1,15 @@
+//! Boxes, their overlap, and the losses of a detector.
+
+mod anchors;
+pub mod boxes;
+mod iou;
+mod iou_loss;
+mod nms;
+mod yolo_v5;
+
+pub use anchors::Anchors;
+pub use boxes::BoxFormat;
+pub use iou::{IouKind, bbox_iou, f_bbox_iou, f_pairwise_iou, pairwise_iou};
+pub use iou_loss::{CIoULoss, DIoULoss, GIoULoss, IoULoss};
+pub use nms::{batched_nms, f_batched_nms, f_nms, nms};
+pub use yolo_v5::{DropReason, Dropped, Duplicates, Gains, MatchReport, YoloV5Loss, YoloV5Losses};

@@ -1,0 +1,267 @@
+//! The trait [`Loss`], and losses made of losses.
+
+use crate::{LossError, Result, error::unwrap};
+use std::fmt::{self, Debug};
+use tch::Tensor;
+
+/// A loss of a prediction and a target.
+///
+/// `f_forward` returns an error where `forward` panics with the same one line at the caller, as in
+/// `tch`. The order is `(input, target)`, predictions first, everywhere in this crate.
+///
+/// The trait is object-safe: a trainer can hold a `Box<dyn Loss>` and be told which loss to use.
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{BceWithLogitsLoss, FocalLoss, Loss};
+///
+/// let losses: Vec<Box<dyn Loss>> =
+///     vec![Box::new(BceWithLogitsLoss::default()), Box::new(FocalLoss::default())];
+/// let logits = Tensor::from_slice(&[0.0f32, 2.0]);
+/// let target = Tensor::from_slice(&[0.0f32, 1.0]);
+/// let values: Vec<f64> =
+///     losses.iter().map(|loss| loss.forward(&logits, &target).double_value(&[])).collect();
+/// assert!((values[0] - 0.4100).abs() < 1e-4);
+/// assert!((values[1] - 0.0652).abs() < 1e-4);
+/// ```
+pub trait Loss: Debug {
+    /// The loss of `input` (predictions) against `target`.
+    fn f_forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor>;
+
+    /// The loss where each element counts `weight` times; a mask is a weight of zeros and ones.
+    ///
+    /// `weight` broadcasts to the unreduced loss. `Mean` is `sum(weight * loss) / sum(weight)`.
+    ///
+    /// # Errors
+    ///
+    /// [`LossError::Unsupported`] for a loss that has no weighted form.
+    fn f_forward_weighted(
+        &self,
+        _input: &Tensor,
+        _target: &Tensor,
+        _weight: &Tensor,
+    ) -> Result<Tensor> {
+        Err(LossError::Unsupported { loss: "Loss", message: "this loss takes no element weight" })
+    }
+
+    /// [`Loss::f_forward`], or a panic with its error.
+    #[track_caller]
+    fn forward(&self, input: &Tensor, target: &Tensor) -> Tensor {
+        unwrap(self.f_forward(input, target))
+    }
+
+    /// [`Loss::f_forward_weighted`], or a panic with its error.
+    #[track_caller]
+    fn forward_weighted(&self, input: &Tensor, target: &Tensor, weight: &Tensor) -> Tensor {
+        unwrap(self.f_forward_weighted(input, target, weight))
+    }
+}
+
+impl<L: Loss + ?Sized> Loss for Box<L> {
+    fn f_forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        (**self).f_forward(input, target)
+    }
+
+    fn f_forward_weighted(
+        &self,
+        input: &Tensor,
+        target: &Tensor,
+        weight: &Tensor,
+    ) -> Result<Tensor> {
+        (**self).f_forward_weighted(input, target, weight)
+    }
+}
+
+/// Implements [`Loss`] for a type whose `compute` takes an optional element weight.
+macro_rules! weighted_loss {
+    ($loss:ty) => {
+        impl $crate::Loss for $loss {
+            fn f_forward(
+                &self,
+                input: &tch::Tensor,
+                target: &tch::Tensor,
+            ) -> $crate::Result<tch::Tensor> {
+                self.compute(input, target, None)
+            }
+
+            fn f_forward_weighted(
+                &self,
+                input: &tch::Tensor,
+                target: &tch::Tensor,
+                weight: &tch::Tensor,
+            ) -> $crate::Result<tch::Tensor> {
+                self.compute(input, target, Some(weight))
+            }
+        }
+    };
+}
+pub(crate) use weighted_loss;
+
+/// A closure as a loss.
+///
+/// # Examples
+///
+/// A Huber loss with a threshold of its own:
+///
+/// ```
+/// use tch::{Reduction, Tensor};
+/// use tch_losses::{FnLoss, Loss};
+///
+/// let delta = 0.5;
+/// let huber = FnLoss::new("huber", move |input: &Tensor, target: &Tensor| {
+///     Ok(input.f_huber_loss(target, Reduction::Mean, delta)?)
+/// });
+/// let loss = huber.forward(&Tensor::from(2.0f64), &Tensor::from(0.0f64));
+/// assert_eq!(loss.double_value(&[]), 0.5 * (2.0 - 0.25));
+/// ```
+pub struct FnLoss<F> {
+    name: String,
+    function: F,
+}
+
+impl<F: Fn(&Tensor, &Tensor) -> Result<Tensor>> FnLoss<F> {
+    /// A loss that calls `function(input, target)`; `name` is what errors and `Debug` show.
+    pub fn new(name: impl Into<String>, function: F) -> Self {
+        FnLoss { name: name.into(), function }
+    }
+}
+
+impl<F> Debug for FnLoss<F> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("FnLoss").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(&Tensor, &Tensor) -> Result<Tensor>> Loss for FnLoss<F> {
+    fn f_forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        (self.function)(input, target)
+            .map_err(|source| LossError::Part { part: self.name.clone(), source: Box::new(source) })
+    }
+}
+
+/// A weighted sum of losses of the same input and target, with named parts.
+///
+/// ```text
+/// total = Σ coefficient_i * loss_i(input, target)
+/// ```
+///
+/// # Shapes
+///
+/// Those that the parts take; their reduced losses must broadcast to one another.
+///
+/// # Errors
+///
+/// The error of the first part that fails, behind the part's name; a sum of no parts.
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{BceWithLogitsLoss, FocalLoss, Loss, WeightedSum};
+///
+/// let loss = WeightedSum::new()
+///     .add("bce", 1.0, BceWithLogitsLoss::default())
+///     .add("focal", 0.5, FocalLoss::torchvision());
+/// let (logits, target) = (Tensor::from(0.0f64), Tensor::from(1.0f64));
+/// let parts = loss.forward_parts(&logits, &target);
+/// let ln2 = std::f64::consts::LN_2;
+/// assert!((parts.total.double_value(&[]) - (ln2 + 0.5 * 0.0625 * ln2)).abs() < 1e-12);
+/// assert_eq!(parts.named[1].0, "focal");
+/// ```
+#[derive(Debug, Default)]
+pub struct WeightedSum {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    name: String,
+    coefficient: f64,
+    loss: Box<dyn Loss>,
+}
+
+/// What [`WeightedSum::f_forward_parts`] returns.
+#[derive(Debug)]
+pub struct LossParts {
+    /// The weighted sum, to call `backward` on.
+    pub total: Tensor,
+    /// Each part's loss before its coefficient, detached, to show.
+    pub named: Vec<(String, Tensor)>,
+}
+
+impl WeightedSum {
+    /// A sum of no parts yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `coefficient * loss`, shown as `name`.
+    #[allow(clippy::should_implement_trait)]
+    pub fn add(
+        mut self,
+        name: impl Into<String>,
+        coefficient: f64,
+        loss: impl Loss + 'static,
+    ) -> Self {
+        self.parts.push(Part { name: name.into(), coefficient, loss: Box::new(loss) });
+        self
+    }
+
+    /// The sum and its parts.
+    pub fn f_forward_parts(&self, input: &Tensor, target: &Tensor) -> Result<LossParts> {
+        self.sum(|loss| loss.f_forward(input, target))
+    }
+
+    /// [`WeightedSum::f_forward_parts`], or a panic with its error.
+    #[track_caller]
+    pub fn forward_parts(&self, input: &Tensor, target: &Tensor) -> LossParts {
+        unwrap(self.f_forward_parts(input, target))
+    }
+
+    fn sum(&self, evaluate: impl Fn(&dyn Loss) -> Result<Tensor>) -> Result<LossParts> {
+        let mut total: Option<Tensor> = None;
+        let mut named = Vec::with_capacity(self.parts.len());
+        for Part { name, coefficient, loss } in &self.parts {
+            if !coefficient.is_finite() {
+                return Err(LossError::Param {
+                    loss: "WeightedSum",
+                    option: "coefficient",
+                    expected: "finite",
+                    got: format!("{coefficient} for {name}"),
+                });
+            }
+            let value = evaluate(loss.as_ref()).map_err(|source| LossError::Part {
+                part: name.clone(),
+                source: Box::new(source),
+            })?;
+            named.push((name.clone(), value.f_detach()?));
+            let term = value.f_mul_scalar(*coefficient)?;
+            total = Some(match total {
+                Some(total) => total.f_add(&term)?,
+                None => term,
+            });
+        }
+        let total = total.ok_or(LossError::Unsupported {
+            loss: "WeightedSum",
+            message: "a sum of no losses has no value; add one",
+        })?;
+        Ok(LossParts { total, named })
+    }
+}
+
+impl Loss for WeightedSum {
+    fn f_forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        Ok(self.f_forward_parts(input, target)?.total)
+    }
+
+    fn f_forward_weighted(
+        &self,
+        input: &Tensor,
+        target: &Tensor,
+        weight: &Tensor,
+    ) -> Result<Tensor> {
+        Ok(self.sum(|loss| loss.f_forward_weighted(input, target, weight))?.total)
+    }
+}

@@ -1,0 +1,7 @@
+//! Overlap statistics of a segmentation and the losses made of them.
+
+mod dice;
+mod statistics;
+
+pub use dice::{DiceForm, SoftDiceLoss};
+pub use statistics::{Nonlinearity, Statistics, StatisticsOptions, f_tp_fp_fn, tp_fp_fn};

@@ -1,0 +1,381 @@
+//! Soft true positives, false positives and false negatives, summed per class.
+
+use crate::{LossError, Result, check, error::unwrap};
+use tch::{Kind, Tensor};
+
+/// What turns the input of a segmentation loss into probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Nonlinearity {
+    /// The input holds probabilities.
+    #[default]
+    None,
+    /// Softmax over the classes: each pixel has one of at least two classes.
+    Softmax,
+    /// Sigmoid: each class is there or not.
+    Sigmoid,
+}
+
+/// What [`tp_fp_fn`] counts, and over what.
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `loss_mask` | none | how much each pixel counts, (N, ..) or (N, 1, ..) |
+/// | `ignore_index` | none | targets of this value count for nothing |
+/// | `batch` | false | sum over the batch too |
+/// | `square` | false | square each pixel's numbers before they are summed |
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StatisticsOptions<'a> {
+    loss_mask: Option<&'a Tensor>,
+    ignore_index: Option<i64>,
+    batch: bool,
+    square: bool,
+}
+
+impl<'a> StatisticsOptions<'a> {
+    /// How much each pixel counts, (N, ..) or (N, 1, ..).
+    pub fn loss_mask(mut self, loss_mask: impl Into<Option<&'a Tensor>>) -> Self {
+        self.loss_mask = loss_mask.into();
+        self
+    }
+
+    /// The target value that marks what to leave out.
+    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
+        self.ignore_index = ignore_index.into();
+        self
+    }
+
+    /// Whether to sum over the batch too.
+    pub fn batch(mut self, batch: bool) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Whether to square each pixel's numbers before they are summed.
+    pub fn square(mut self, square: bool) -> Self {
+        self.square = square;
+        self
+    }
+}
+
+/// What [`tp_fp_fn`] returns: each (N, C), or (C) summed over the batch.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Soft true positives.
+    pub tp: Tensor,
+    /// Soft false positives.
+    pub fp: Tensor,
+    /// Soft false negatives.
+    pub fn_: Tensor,
+}
+
+/// Soft true positives, false positives and false negatives of each class.
+///
+/// ```text
+/// tp = Σ m p y,   fp = Σ m p (1-y),   fn = Σ m (1-p) y      over the pixels of an image
+/// ```
+///
+/// p are the probabilities, y the target (one-hot or soft), m the mask. With `square` each term,
+/// mask included, is squared before it is summed. Differentiable in p, in a soft y and in m. An
+/// index target is never made one-hot.
+///
+/// # Shapes
+///
+/// - probabilities: (N, C, d1, ..), floating-point
+/// - target: class indices, integer, (N, d1, ..) or (N, 1, d1, ..) with values in [0, C); or
+///   one-hot or soft, of any kind, (N, C, d1, ..). With C = 1 both are the map itself
+/// - `loss_mask`: (N, d1, ..) or (N, 1, d1, ..), of any kind
+/// - each result: (N, C), or (C) with `batch`; `Half` and `BFloat16` are summed and returned in
+///   `Float`
+///
+/// # Errors
+///
+/// Shape, kind or device of a tensor; a class index out of range (on CUDA libtorch asserts on the
+/// device instead).
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::segmentation::{StatisticsOptions, tp_fp_fn};
+///
+/// // One image of two pixels and two classes; the second pixel counts half.
+/// let probabilities = Tensor::from_slice(&[0.75f64, 0.5, 0.25, 0.5]).view([1, 2, 2]);
+/// let target = Tensor::from_slice(&[0i64, 1]).view([1, 2]);
+/// let mask = Tensor::from_slice(&[1.0f64, 0.5]).view([1, 2]);
+/// let counts =
+///     tp_fp_fn(&probabilities, &target, StatisticsOptions::default().loss_mask(&mask));
+/// let list = |t: Tensor| Vec::<f64>::try_from(t.view(-1)).unwrap();
+/// assert_eq!(list(counts.tp), [0.75, 0.25]);
+/// assert_eq!(list(counts.fp), [0.25, 0.25]);
+/// assert_eq!(list(counts.fn_), [0.25, 0.25]);
+/// ```
+///
+/// # Differences
+///
+/// nnU-Net returns true negatives too, makes index targets one-hot, and takes floating-point
+/// indices; here a floating-point target is one-hot or soft.
+///
+/// # Reference
+///
+/// Follows nnU-Net 2.8 `get_tp_fp_fn_tn` and SegLossOdyssey's `get_tp_fp_fn`. See also
+/// [`SoftDiceLoss`](crate::SoftDiceLoss).
+pub fn f_tp_fp_fn(
+    probabilities: &Tensor,
+    target: &Tensor,
+    options: StatisticsOptions,
+) -> Result<Statistics> {
+    let none = Nonlinearity::None;
+    let Overlap { tp, predicted, actual } =
+        overlap("tp_fp_fn", "probabilities", probabilities, none, target, &options)?;
+    let fp = at_least_zero(predicted.f_sub(&tp)?)?;
+    let fn_ = at_least_zero(actual.f_sub(&tp)?)?;
+    Ok(Statistics { tp, fp, fn_ })
+}
+
+/// [`f_tp_fp_fn`], or a panic with its error.
+#[track_caller]
+pub fn tp_fp_fn(probabilities: &Tensor, target: &Tensor, options: StatisticsOptions) -> Statistics {
+    unwrap(f_tp_fp_fn(probabilities, target, options))
+}
+
+/// A difference of sums where rounding may not take it below 0; the gradient is that of the
+/// difference.
+fn at_least_zero(difference: Tensor) -> Result<Tensor> {
+    let excess = difference.f_detach()?.f_neg()?.f_relu()?;
+    Ok(difference.f_add(&excess)?)
+}
+
+/// What overlap losses are made of: tp, tp + fp and tp + fn, each (N, C) or (C).
+///
+/// Their denominators are sums of the last two, which have no cancellation.
+pub(crate) struct Overlap {
+    pub(crate) tp: Tensor,
+    pub(crate) predicted: Tensor,
+    pub(crate) actual: Tensor,
+}
+
+/// Checks an input with its target and sums their overlap; `what` names the input in errors.
+pub(crate) fn overlap(
+    loss: &'static str,
+    what: &'static str,
+    input: &Tensor,
+    nonlinearity: Nonlinearity,
+    target: &Tensor,
+    options: &StatisticsOptions,
+) -> Result<Overlap> {
+    let grid = Grid::of(loss, what, input)?;
+    if nonlinearity == Nonlinearity::Softmax && grid.classes == 1 {
+        return Err(LossError::Param {
+            loss,
+            option: "apply_nonlin",
+            expected: "None or Sigmoid for one class",
+            got: "Softmax, which is 1 everywhere".to_owned(),
+        });
+    }
+    let kind = match input.f_kind()? {
+        Kind::Half | Kind::BFloat16 => Kind::Float,
+        kind if check::is_float(kind) => kind,
+        got => return Err(LossError::Kind { loss, what, expected: "floating-point", got }),
+    };
+    let target = grid.target(loss, target, input, kind)?;
+    let mask = options.loss_mask.map(|mask| grid.mask(loss, mask, input, kind)).transpose()?;
+    let (target, mask) = match options.ignore_index {
+        Some(ignore_index) => target.without(ignore_index, mask, kind)?,
+        None => (target, mask),
+    };
+
+    let probabilities = match nonlinearity {
+        Nonlinearity::None => input.f_to_kind(kind)?,
+        Nonlinearity::Softmax => input.f_softmax(1, kind)?,
+        Nonlinearity::Sigmoid => input.f_to_kind(kind)?.f_sigmoid()?,
+    };
+    let mut weighted = probabilities.f_reshape(grid.shape())?;
+    drop(probabilities);
+    if let Some(mask) = &mask {
+        weighted = weighted.f_mul(mask)?;
+    }
+    let square = options.square;
+    let sums = match target {
+        Target::Index(class) => grid.of_index(weighted, &class, mask, square)?,
+        Target::Dense(dense) => of_dense(weighted, dense, mask, square)?,
+    };
+    if !options.batch {
+        return Ok(sums);
+    }
+    let over_batch = |sum: Tensor| sum.f_sum_dim_intlist(0, false, None::<Kind>);
+    Ok(Overlap {
+        tp: over_batch(sums.tp)?,
+        predicted: over_batch(sums.predicted)?,
+        actual: over_batch(sums.actual)?,
+    })
+}
+
+/// A target of P pixels: class indices (N, 1, P), or one-hot or soft (N, C, P).
+enum Target {
+    Index(Tensor),
+    Dense(Tensor),
+}
+
+impl Target {
+    /// The target with what is ignored replaced by 0, and a mask that is 0 there too.
+    fn without(
+        self,
+        ignore_index: i64,
+        mask: Option<Tensor>,
+        kind: Kind,
+    ) -> Result<(Self, Option<Tensor>)> {
+        let (Target::Index(values) | Target::Dense(values)) = &self;
+        let ignored = values.f_eq(ignore_index)?;
+        let values = values.f_masked_fill(&ignored, 0)?;
+        let valid = ignored.f_logical_not()?.f_to_kind(kind)?;
+        let mask = match mask {
+            Some(mask) => mask.f_mul(&valid)?,
+            None => valid,
+        };
+        let target = match self {
+            Target::Index(_) => Target::Index(values),
+            Target::Dense(_) => Target::Dense(values),
+        };
+        Ok((target, Some(mask)))
+    }
+}
+
+/// The shape of an input: N images of C classes and P pixels.
+struct Grid {
+    images: i64,
+    classes: i64,
+    pixels: Vec<i64>,
+}
+
+impl Grid {
+    fn of(loss: &'static str, what: &'static str, input: &Tensor) -> Result<Self> {
+        match input.size().as_slice() {
+            &[images, classes, ref pixels @ ..] if classes > 0 => {
+                Ok(Grid { images, classes, pixels: pixels.to_vec() })
+            }
+            got => Err(LossError::Shape {
+                loss,
+                what,
+                expected: "[N, C, ..] with C at least 1".to_owned(),
+                got: got.to_vec(),
+            }),
+        }
+    }
+
+    fn count(&self) -> i64 {
+        self.pixels.iter().product()
+    }
+
+    /// (N, C, P)
+    fn shape(&self) -> [i64; 3] {
+        [self.images, self.classes, self.count()]
+    }
+
+    /// (N, d1, ..), (N, 1, d1, ..) and (N, C, d1, ..)
+    fn shapes(&self) -> [Vec<i64>; 3] {
+        let with = |first: &[i64]| [first, &self.pixels].concat();
+        [with(&[self.images]), with(&[self.images, 1]), with(&[self.images, self.classes])]
+    }
+
+    fn target(
+        &self,
+        loss: &'static str,
+        target: &Tensor,
+        input: &Tensor,
+        kind: Kind,
+    ) -> Result<Target> {
+        let [plain, single, full] = self.shapes();
+        let size = target.size();
+        check::device(loss, "target", target, input)?;
+        if size == full || (self.classes == 1 && size == plain) {
+            let dense = check::in_kind(loss, "target", target, kind)?;
+            return Ok(Target::Dense(dense.f_reshape(self.shape())?));
+        }
+        let ok = size == plain || size == single;
+        let expected = format!("{plain:?}, {single:?} or {full:?}");
+        check::shape_is(loss, "target", target, ok, &expected)?;
+        let class = check::index(loss, "target", target)?.f_to_kind(Kind::Int64)?;
+        Ok(Target::Index(class.f_reshape([self.images, 1, self.count()])?))
+    }
+
+    fn mask(
+        &self,
+        loss: &'static str,
+        mask: &Tensor,
+        input: &Tensor,
+        kind: Kind,
+    ) -> Result<Tensor> {
+        let [plain, single, _] = self.shapes();
+        let size = mask.size();
+        let ok = size == plain || size == single;
+        check::shape_is(loss, "loss_mask", mask, ok, &format!("{plain:?} or {single:?}"))?;
+        check::device(loss, "loss_mask", mask, input)?;
+        let mask = check::in_kind(loss, "loss_mask", mask, kind)?;
+        Ok(mask.f_reshape([self.images, 1, self.count()])?)
+    }
+
+    /// `weighted` is m p, so that what it holds of the pixel's own class is m p[y].
+    fn of_index(
+        &self,
+        weighted: Tensor,
+        class: &Tensor,
+        mask: Option<Tensor>,
+        square: bool,
+    ) -> Result<Overlap> {
+        // Before the gather: backward then adds this sum's gradient to the gather's in place.
+        let predicted = sum(if square { weighted.f_square()? } else { weighted.shallow_clone() })?;
+        let own = weighted.f_gather(1, class, false)?;
+        let mask = match mask {
+            Some(mask) => mask,
+            None => Tensor::f_ones([1, 1, 1], (own.f_kind()?, own.device()))?.f_expand_as(&own)?,
+        };
+        if square {
+            let missed = self.per_class(mask.f_sub(&own)?.f_square()?, class)?;
+            let tp = self.per_class(own.f_square()?, class)?;
+            let actual = tp.f_add(&missed)?;
+            return Ok(Overlap { tp, predicted, actual });
+        }
+        let actual = self.per_class(mask, class)?;
+        Ok(Overlap { tp: self.per_class(own, class)?, predicted, actual })
+    }
+
+    /// Sums one value per pixel, (N, 1, P), into the pixel's class: (N, C).
+    ///
+    /// Each column of pixels has sums of its own, so that a large volume is not added one by one
+    /// to a number too large to take it, and CUDA's atomic additions seldom meet.
+    fn per_class(&self, values: Tensor, class: &Tensor) -> Result<Tensor> {
+        let columns = self.pixels.last().copied().unwrap_or(1);
+        let rows: i64 = self.pixels.iter().rev().skip(1).product();
+        let shape = [self.images, rows, columns];
+        let bins = [self.images, self.classes, columns];
+        let bins = Tensor::f_zeros(bins, (values.f_kind()?, values.device()))?;
+        sum(bins.f_scatter_add(1, &class.f_reshape(shape)?, &values.f_reshape(shape)?)?)
+    }
+}
+
+/// `weighted` is m p.
+fn of_dense(
+    weighted: Tensor,
+    dense: Tensor,
+    mask: Option<Tensor>,
+    square: bool,
+) -> Result<Overlap> {
+    let hit = weighted.f_mul(&dense)?;
+    let actual = match &mask {
+        Some(mask) => dense.f_mul(mask)?,
+        None => dense,
+    };
+    if square {
+        let tp = sum(hit.f_square()?)?;
+        let predicted = tp.f_add(&sum(weighted.f_sub(&hit)?.f_square()?)?)?;
+        let actual = tp.f_add(&sum(actual.f_sub(&hit)?.f_square()?)?)?;
+        return Ok(Overlap { tp, predicted, actual });
+    }
+    Ok(Overlap { tp: sum(hit)?, predicted: sum(weighted)?, actual: sum(actual)? })
+}
+
+/// (N, C, P) to (N, C)
+fn sum(values: Tensor) -> Result<Tensor> {
+    Ok(values.f_sum_dim_intlist(2, false, None::<Kind>)?)
+}

@@ -62,7 +62,7 @@ pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, (rtol, atol): (
     let worst = if got.numel() == 0 { -1.0 } else { excess.max().double_value(&[]) };
     // Written so that NaN fails.
     assert!(worst <= 0.0, "{what}: off by {worst:e} beyond tolerance\n got {}\n expected {}",
-        got.to_string(120).unwrap(), expected.to_string(8).unwrap());
+        got.to_string(8).unwrap(), expected.to_string(8).unwrap());
 }
 
 #[track_caller]
@@ -75,7 +75,7 @@ pub fn assert_value(what: &str, got: &Tensor, expected: f64, tolerance: f64) {
 pub fn assert_finite(what: &str, tensor: &Tensor) {
     assert!(tensor.defined(), "{what}: undefined");
     let finite = tensor.isfinite().all().int64_value(&[]) == 1;
-    assert!(finite, "{what}: not finite\n{}", tensor.to_string(120).unwrap());
+    assert!(finite, "{what}: not finite\n{}", tensor.to_string(8).unwrap());
 }
 
 /// A leaf that collects a gradient.

@@ -220,9 +220,9 @@ fn law_inputs_are_left_as_they_were() {
     let (a, b) = (random(18, 6), random(19, 6));
     let (a_before, b_before) = (a.copy(), b.copy());
     for loss in losses() {
-        value_and_grad(&a, |a| loss.forward(a, &b));
+        let _ = value_and_grad(&a, |a| loss.forward(a, &b));
     }
-    boxes::clip(&a, 10.0, 10.0);
+    let _ = boxes::clip(&a, 10.0, 10.0);
     assert!(a.equal(&a_before) && b.equal(&b_before));
 }
 
@@ -577,11 +577,11 @@ fn limits_of_float_and_double() {
                 let (loss, _) = loss_of(kind, a, b, of);
                 assert!((1.0 - loss - expected).abs() < 1e-6, "{kind:?} {of:?} {size}: {loss}");
             }
-            loss_of(CIoU, a, b, of);
+            let _ = loss_of(CIoU, a, b, of);
         }
         for kind in ALL {
-            loss_of(kind, [0.0, 0.0, 1.0, 2.0], [big, -big, big, 0.5 * big], of);
-            loss_of(kind, [-big, 0.0, big, 0.0], [-big, 0.0, big, 0.0], of);
+            let _ = loss_of(kind, [0.0, 0.0, 1.0, 2.0], [big, -big, big, 0.5 * big], of);
+            let _ = loss_of(kind, [-big, 0.0, big, 0.0], [-big, 0.0, big, 0.0], of);
         }
     }
 }
@@ -747,5 +747,5 @@ fn errors_say_what_was_expected() {
 #[test]
 #[should_panic(expected = "bbox_iou: expected boxes2 of shape [3, 4], got [2, 4]")]
 fn plain_form_panics_with_the_message() {
-    bbox_iou(&random(37, 3), &random(38, 2), Xyxy, Iou);
+    let _ = bbox_iou(&random(37, 3), &random(38, 2), Xyxy, Iou);
 }

@@ -230,7 +230,7 @@ fn minus_alpha(turn: &Tensor, iou: &Tensor, tiny: f64) -> Result<Tensor> {
     let mut v = turn.f_mul_scalar(SCALE)?;
     let mut rest = iou.f_rsub_scalar(1.0)?;
     let _ = rest.f_clamp_min_(tiny)?.f_add_(&v)?;
-    Ok(v.f_divide_(&rest)?.f_mul_scalar_(-SCALE)?)
+    Ok(v.f_div_(&rest)?.f_mul_scalar_(-SCALE)?)
 }
 
 /// What the kinds are made of; the first dimension is the axes x and y.

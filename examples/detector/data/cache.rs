@@ -30,12 +30,12 @@ impl fmt::Debug for Cache {
 impl Cache {
     /// Decodes every image on all cores, which also finds those that are broken, and keeps them until
     /// `budget` bytes are used; the others are read again when asked for. Data that renew are not
-    /// held. `progress` gets the images done and all.
+    /// held. `progress` gets the number of images done.
     pub fn fill(
         dataset: Arc<Dataset>,
         side: u32,
         budget: usize,
-        progress: impl Fn(usize, usize) + Sync,
+        progress: impl Fn(usize) + Sync,
     ) -> Result<Self> {
         if dataset.renews() {
             return Ok(Self { dataset, side, images: Vec::new() });
@@ -48,7 +48,7 @@ impl Cache {
                 let fits = used.fetch_add(size, Ordering::Relaxed) + size <= budget;
                 fits.then_some(small)
             });
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, dataset.len());
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
             image
         });
         let broken: Vec<String> =
@@ -90,13 +90,13 @@ mod tests {
         let folder = Folder::voc("cache");
         let data = Arc::new(Dataset::open(&folder.spec(), Split::Train).unwrap());
         let done = AtomicUsize::new(0);
-        let count = |n, _| _ = done.fetch_max(n, Ordering::Relaxed);
+        let count = |n| _ = done.fetch_max(n, Ordering::Relaxed);
         let full = Cache::fill(data.clone(), 32, usize::MAX, count).unwrap();
         assert_eq!((full.held(), done.into_inner()), (data.len(), data.len()));
         let one = full.images[0].as_ref().unwrap().as_raw().len();
-        let part = Cache::fill(data.clone(), 32, one, |_, _| ()).unwrap();
+        let part = Cache::fill(data.clone(), 32, one, |_| ()).unwrap();
         assert_eq!(part.held(), 1);
-        let none = Cache::fill(data.clone(), 32, 0, |_, _| ()).unwrap();
+        let none = Cache::fill(data.clone(), 32, 0, |_| ()).unwrap();
         assert_eq!(none.held(), 0);
         for i in 0..data.len() {
             assert_eq!(full.get(i, 0).unwrap(), none.get(i, 3).unwrap());
@@ -112,7 +112,7 @@ mod tests {
         let path = folder.path("JPEGImages/a.png");
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        let error = Cache::fill(data, 32, usize::MAX, |_, _| ()).unwrap_err().to_string();
+        let error = Cache::fill(data, 32, usize::MAX, |_| ()).unwrap_err().to_string();
         assert!(
             error.contains("1 of 3 images cannot be decoded") && error.contains("a.png"),
             "{error}"
@@ -123,13 +123,13 @@ mod tests {
     fn built_in_training_scenes_renew_and_validation_scenes_stay() {
         let spec = DataSpec { epoch_size: 6, val_size: 5, ..DataSpec::new("builtin") };
         let (train, val) = Dataset::open_both(&spec).unwrap();
-        let train = Cache::fill(Arc::new(train), 96, usize::MAX, |_, _| ()).unwrap();
+        let train = Cache::fill(Arc::new(train), 96, usize::MAX, |_| ()).unwrap();
         assert_eq!(train.held(), 0);
         let first = train.get(2, 0).unwrap();
         assert_eq!(*first.0, train.dataset.load(2).unwrap());
         assert_eq!(first.1[..], train.dataset.items[2].labels);
         assert_ne!(first, train.get(2, 1).unwrap());
-        let val = Cache::fill(Arc::new(val), 64, usize::MAX, |_, _| ()).unwrap();
+        let val = Cache::fill(Arc::new(val), 64, usize::MAX, |_| ()).unwrap();
         assert_eq!(val.held(), 5);
         assert_eq!(val.get(2, 0).unwrap(), val.get(2, 1).unwrap());
     }

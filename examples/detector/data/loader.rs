@@ -191,7 +191,7 @@ mod tests {
     fn scenes(split: Split) -> Arc<Cache> {
         let spec = DataSpec { epoch_size: 10, val_size: 7, side: 64, ..DataSpec::new("builtin") };
         let data = Dataset::open(&spec, split).unwrap();
-        Arc::new(Cache::fill(Arc::new(data), 64, usize::MAX, |_, _| ()).unwrap())
+        Arc::new(Cache::fill(Arc::new(data), 64, usize::MAX, |_| ()).unwrap())
     }
 
     fn augmented(workers: usize) -> Options {
@@ -276,7 +276,7 @@ mod tests {
     fn an_epoch_can_be_left_early_and_a_lost_file_is_an_error() {
         let folder = Folder::voc("lost");
         let data = Arc::new(Dataset::open(&folder.spec(), Split::Train).unwrap());
-        let cache = Arc::new(Cache::fill(data, 32, 0, |_, _| ()).unwrap());
+        let cache = Arc::new(Cache::fill(data, 32, 0, |_| ()).unwrap());
         let loader = Loader::new(cache, Options { workers: 2, ..Options::plain(1) });
         assert!(loader.epoch(0).next().unwrap().is_ok());
         std::fs::remove_file(folder.path("JPEGImages/b.jpg")).unwrap();

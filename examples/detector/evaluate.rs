@@ -4,7 +4,7 @@ use crate::{
     data::{Dataset, Item, Split, cache::Cache},
     infer::{self, Found},
     model::Detector,
-    options::{Eval, Thresholds},
+    options::{Eval, Selection},
     report, weights,
 };
 use anyhow::{Result, bail};
@@ -31,8 +31,7 @@ pub fn evaluate(
     anchors: &Anchors,
     cache: &Arc<Cache>,
     batch: usize,
-    conf: f64,
-    thresholds: Thresholds,
+    selection: Selection,
     device: Device,
     mut progress: impl FnMut(usize),
 ) -> Result<Outcome> {
@@ -42,7 +41,7 @@ pub fn evaluate(
     for (done, batch) in loader.epoch(0).enumerate() {
         let batch = batch?;
         let images = infer::images(&batch, device);
-        let detected = infer::detect(net, anchors, &images, &batch.transforms, conf, thresholds)?;
+        let detected = infer::detect(net, anchors, &images, &batch.transforms, selection)?;
         for (&index, detected) in batch.indices.iter().zip(detected) {
             eval.add(&detections(&detected), &ground_truth(&cache.dataset.items[index]))?;
             found.push(detected);
@@ -94,8 +93,7 @@ pub fn run(options: &Eval) -> Result<()> {
         &meta.anchors()?,
         &cache,
         options.batch,
-        options.conf,
-        options.thresholds,
+        options.thresholds.above(options.conf),
         device,
         |done| progress.batch(done, ""),
     )?;

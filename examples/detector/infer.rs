@@ -7,7 +7,7 @@ use crate::{
         loader::{Batch, Loader, Options},
     },
     model::Detector,
-    options::Thresholds,
+    options::Selection,
 };
 use anyhow::Result;
 use std::sync::Arc;
@@ -43,36 +43,30 @@ pub fn detect(
     anchors: &Anchors,
     images: &Tensor,
     transforms: &[Transform],
-    conf: f64,
-    thresholds: Thresholds,
+    selection: Selection,
 ) -> Result<Vec<Vec<Found>>> {
     let _guard = no_grad_guard();
     let decoded = anchors.f_decode(&net.forward(images, false))?;
     transforms
         .iter()
         .enumerate()
-        .map(|(image, transform)| one_image(&decoded.i(image as i64), transform, conf, thresholds))
+        .map(|(image, transform)| one_image(&decoded.i(image as i64), transform, selection))
         .collect()
 }
 
-fn one_image(
-    decoded: &Tensor,
-    transform: &Transform,
-    conf: f64,
-    thresholds: Thresholds,
-) -> Result<Vec<Found>> {
+fn one_image(decoded: &Tensor, transform: &Transform, selection: Selection) -> Result<Vec<Found>> {
     let classes = decoded.size()[1] - 5;
     // Every class above the threshold counts, not only the best of a box.
     let scores = (decoded.narrow(1, 5, classes) * decoded.narrow(1, 4, 1)).flatten(0, 1);
     let (scores, order) = scores.topk(CANDIDATES.min(scores.size()[0]), 0, true, true);
-    let confident = scores.gt(conf).sum(Kind::Int64).int64_value(&[]);
+    let confident = scores.ge(selection.conf).sum(Kind::Int64).int64_value(&[]);
     let (scores, order) = (scores.narrow(0, 0, confident), order.narrow(0, 0, confident));
     let boxes =
         decoded.index_select(0, &order.divide_scalar_mode(classes, "floor")).narrow(1, 0, 4);
     let boxes = convert(&boxes, BoxFormat::Cxcywh, BoxFormat::Xyxy);
     let class = order.remainder(classes);
-    let kept = batched_nms(&boxes, &scores, &class, thresholds.nms);
-    let kept = kept.narrow(0, 0, kept.size()[0].min(thresholds.max_det as i64));
+    let kept = batched_nms(&boxes, &scores, &class, selection.nms);
+    let kept = kept.narrow(0, 0, kept.size()[0].min(selection.max_det as i64));
     let boxes =
         Vec::<f32>::try_from(boxes.index_select(0, &kept).to_kind(Kind::Float).flatten(0, 1))?;
     let scores = Vec::<f32>::try_from(scores.index_select(0, &kept).to_kind(Kind::Float))?;

@@ -16,13 +16,14 @@ mod train;
 mod weights;
 
 use clap::Parser;
+use examples_support::interrupt::Interrupt;
 use options::{Cli, Command};
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     tch_losses::cuda::load();
     match cli.command {
-        Command::Train(options) => train::run(&options),
+        Command::Train(options) => train::run(&options, &Interrupt::install()?),
         Command::Eval(options) => evaluate::run(&options),
         Command::Predict(options) => predict::run(&options),
     }

@@ -7,7 +7,7 @@ use tch_losses::IouKind;
 
 /// Trains, evaluates and runs a small object detector.
 #[derive(Debug, Parser)]
-#[command(name = "detector")]
+#[command(name = "detector", args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -16,7 +16,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train from scratch; leaves curves, pictures and weights in runs/detector/NAME
-    Train(Train),
+    Train(Box<Train>),
     /// Print the COCO table of some weights on a validation split
     Eval(Eval),
     /// Draw boxes on an image or a folder of images
@@ -133,6 +133,22 @@ pub struct Thresholds {
     /// Most detections per image
     #[arg(long, default_value_t = 100)]
     pub max_det: usize,
+}
+
+/// Which of the raw boxes are detections.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection {
+    /// Least score.
+    pub conf: f64,
+    pub nms: f64,
+    pub max_det: usize,
+}
+
+impl Thresholds {
+    /// Detections of a score of at least `conf`.
+    pub fn above(self, conf: f64) -> Selection {
+        Selection { conf, nms: self.nms, max_det: self.max_det }
+    }
 }
 
 #[derive(Debug, Clone, Args)]

@@ -30,6 +30,7 @@ pub fn run(options: &Predict) -> Result<()> {
     let (net, _vs, meta) = weights::load(&options.weights, device)?;
     let anchors = meta.anchors()?;
     let images = find(&options.sources)?;
+    let selection = options.thresholds.above(options.conf);
     let mut progress = Progress::new(1);
     progress.epoch(1, images.len());
     let (mut entries, mut unreadable, mut boxes) = (Vec::new(), Vec::new(), 0);
@@ -45,8 +46,7 @@ pub fn run(options: &Predict) -> Result<()> {
         let side = i64::from(meta.side);
         let input = Tensor::from_slice(input.as_raw()).view([1, side, side, 3]);
         let input = input.permute([0, 3, 1, 2]).to_device(device).to_kind(Kind::Float) / 255.0;
-        let found =
-            infer::detect(&net, &anchors, &input, &[transform], options.conf, options.thresholds)?;
+        let found = infer::detect(&net, &anchors, &input, &[transform], selection)?;
         let found = &found[0];
         boxes += found.len();
         let stem = unique_stem(path, &images);

@@ -47,11 +47,10 @@ struct Run {
     rows: Vec<Row>,
 }
 
-pub fn run(options: &Train) -> Result<()> {
+pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     check(options)?;
     let device = device(&options.device)?;
     tch::manual_seed(options.seed as i64);
-    let interrupt = Interrupt::install()?;
     let spec = options.data.spec(options.img(), options.seed);
     let (training, validation) = Dataset::open_both(&spec)?;
     println!("train: {}\nval:   {}", training.summary(), validation.summary());
@@ -79,7 +78,7 @@ pub fn run(options: &Train) -> Result<()> {
         Cache::fill(Arc::new(dataset), options.img(), CACHE_BYTES, |_| {}).map(Arc::new)
     };
     let (training, validation) = (cache(training)?, cache(validation)?);
-    run.train(training, validation, &interrupt)
+    run.train(training, validation, interrupt)
 }
 
 fn check(options: &Train) -> Result<()> {
@@ -307,8 +306,7 @@ impl Run {
             self.loss.anchors(),
             validation,
             batch,
-            EVAL_CONF,
-            self.options.thresholds,
+            self.options.thresholds.above(EVAL_CONF),
             self.device,
             |done| progress.batch(done, ""),
         )?;
@@ -375,4 +373,62 @@ fn sizes(dataset: &Dataset, side: u32) -> Vec<[f64; 2]> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Cli, Command};
+    use clap::Parser;
+
+    fn options(runs: &std::path::Path, more: &str) -> Train {
+        let line = format!(
+            "detector train --runs {} --device cpu --img 64 --batch 8 --epoch-size 32 --val-size 4 \
+             --width 0.5 {more}",
+            runs.display()
+        );
+        match Cli::parse_from(line.split_whitespace()).command {
+            Command::Train(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_run_goes_down_saves_and_resumes() {
+        let runs = std::env::temp_dir().join(format!("detector-{}", std::process::id()));
+        let folder = runs.join("detector").join("run");
+        let never = Interrupt::default();
+        run(&options(&runs, "--epochs 2"), &never).unwrap();
+        for file in [LAST, BEST, "results.csv", "curves.png", "val.png"] {
+            assert!(folder.join(file).exists(), "{file}");
+        }
+        let again = run(&options(&runs, "--epochs 2"), &never).unwrap_err().to_string();
+        assert!(again.contains("--resume") && again.contains("--overwrite"), "{again}");
+        let other = run(&options(&runs, "--epochs 4 --resume --width 1"), &never).unwrap_err();
+        assert!(format!("{other:#}").contains("--width 0.5"), "{other:#}");
+
+        run(&options(&runs, "--epochs 4 --resume"), &never).unwrap();
+        let rows = report::read_rows(&folder.join("results.csv"), 4).unwrap();
+        assert_eq!(rows.iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let total = |row: &Row| row.boxes + row.objectness + row.classes;
+        assert!(total(&rows[3]) < total(&rows[0]), "{rows:?}");
+
+        let (net, vs, meta) = weights::load(&folder.join(BEST), Device::Cpu).unwrap();
+        assert_eq!((meta.side, meta.classes.len()), (64, 10));
+        let outputs =
+            net.forward(&Tensor::zeros([1, 3, 64, 64], (tch::Kind::Float, vs.device())), false);
+        assert_eq!(outputs[0].size(), [1, 3, 8, 8, 15]);
+        std::fs::remove_dir_all(runs).unwrap();
+    }
+
+    #[test]
+    fn wrong_options_name_themselves() {
+        let runs = std::env::temp_dir();
+        for (wrong, named) in [("--img 50", "--img"), ("--batch 0", "--batch"), ("--lr -1", "--lr")]
+        {
+            let more = format!("{wrong} --epochs 1").replace("--lr -1", "--lr=-1");
+            let error = run(&options(&runs, &more), &Interrupt::default()).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
 }

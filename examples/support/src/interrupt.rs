@@ -6,8 +6,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Set by the first Ctrl-C or SIGTERM; the second ends the process at once (exit status 130).
-#[derive(Debug, Clone)]
+/// Set by the first Ctrl-C or SIGTERM; the second ends the process at once (exit status 130). The
+/// default is a flag that nothing sets.
+#[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {

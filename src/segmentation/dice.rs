@@ -21,8 +21,7 @@ pub enum DiceForm {
 /// tp = Σ m p y,   fp = Σ m p (1-y),   fn = Σ m (1-p) y         over the pixels
 /// ```
 ///
-/// p are the probabilities, y the target (one-hot or soft), m the mask. An index target is never
-/// made one-hot.
+/// p are the probabilities, y the target (one-hot or soft), m the mask.
 ///
 /// | option | default | `nnunet()` | meaning |
 /// |---|---|---|---|

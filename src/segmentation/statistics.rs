@@ -76,8 +76,7 @@ pub struct Statistics {
 /// ```
 ///
 /// p are the probabilities, y the target (one-hot or soft), m the mask. With `square` each term,
-/// mask included, is squared before it is summed. Differentiable in p, in a soft y and in m. An
-/// index target is never made one-hot.
+/// mask included, is squared before it is summed. Differentiable in p, in a soft y and in m.
 ///
 /// # Shapes
 ///
@@ -197,7 +196,10 @@ pub(crate) fn overlap(
     }
     let square = options.square;
     let sums = match target {
-        Target::Index(class) => grid.of_index(weighted, &class, mask, square)?,
+        Target::Index(class) if square || grid.classes > FEW_CLASSES => {
+            grid.of_index(weighted, &class, mask, square)?
+        }
+        Target::Index(class) => of_dense(weighted, grid.one_hot(&class, kind)?, mask, square)?,
         Target::Dense(dense) => of_dense(weighted, dense, mask, square)?,
     };
     if !options.batch {
@@ -210,6 +212,10 @@ pub(crate) fn overlap(
         actual: over_batch(sums.actual)?,
     })
 }
+
+/// Up to so many classes, one-hot targets made by comparison are faster than gathers, which pay for
+/// each pixel as much as for several classes, and no larger at the peak of memory, in backward.
+const FEW_CLASSES: i64 = 8;
 
 /// A target of P pixels: class indices (N, 1, P), or one-hot or soft (N, C, P).
 enum Target {
@@ -315,6 +321,16 @@ impl Grid {
         Ok(mask.f_reshape([self.images, 1, self.count()])?)
     }
 
+    fn one_hot(&self, class: &Tensor, kind: Kind) -> Result<Tensor> {
+        let [images, classes, pixels] = self.shape();
+        let one_hot = Tensor::f_empty(self.shape(), (kind, class.device()))?;
+        let numbers = Tensor::f_arange(classes, (kind, class.device()))?;
+        // Selecting among the numbers of the classes refuses any other index.
+        let class = numbers.f_index_select(0, &class.f_flatten(0, -1)?)?;
+        let class = class.f_view([images, 1, pixels])?;
+        Ok(class.f_eq_tensor_out(&one_hot, &numbers.f_view([1, classes, 1])?)?)
+    }
+
     /// `weighted` is m p, so that what it holds of the pixel's own class is m p[y].
     fn of_index(
         &self,
@@ -361,18 +377,26 @@ fn of_dense(
     mask: Option<Tensor>,
     square: bool,
 ) -> Result<Overlap> {
-    let hit = weighted.f_mul(&dense)?;
-    let actual = match &mask {
-        Some(mask) => dense.f_mul(mask)?,
-        None => dense,
-    };
     if square {
+        let hit = weighted.f_mul(&dense)?;
+        let actual = masked(dense, mask)?;
         let tp = sum(hit.f_square()?)?;
         let predicted = tp.f_add(&sum(weighted.f_sub(&hit)?.f_square()?)?)?;
         let actual = tp.f_add(&sum(actual.f_sub(&hit)?.f_square()?)?)?;
         return Ok(Overlap { tp, predicted, actual });
     }
-    Ok(Overlap { tp: sum(hit)?, predicted: sum(weighted)?, actual: sum(actual)? })
+    // First: backward then adds this sum's gradient to the product's in place.
+    let predicted = sum(weighted.shallow_clone())?;
+    let tp = sum(weighted.f_mul(&dense)?)?;
+    drop(weighted);
+    Ok(Overlap { tp, predicted, actual: sum(masked(dense, mask)?)? })
+}
+
+fn masked(dense: Tensor, mask: Option<Tensor>) -> Result<Tensor> {
+    Ok(match mask {
+        Some(mask) => dense.f_mul(&mask)?,
+        None => dense,
+    })
 }
 
 /// (N, C, P) to (N, C)

@@ -159,7 +159,21 @@ impl GradientPenalty {
     }
 }
 
-/// [`GradientPenalty`] with its defaults: λ 10, γ 1.
+/// [`GradientPenalty`] with its defaults, λ 10 and γ 1, as a function.
+///
+/// # Examples
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+///
+/// let real = Tensor::randn([8, 2], (Kind::Float, Device::Cpu));
+/// let penalty = tch_losses::f_gradient_penalty(|x| Ok(x.f_select(1, 0)?), &real, &(&real * 2.0))?;
+/// assert_eq!(penalty.double_value(&[]), 0.0);
+/// // A critic without a graph is an error.
+/// let error = tch_losses::f_gradient_penalty(|x| Ok(x.detach()), &real, &real).unwrap_err();
+/// assert!(error.to_string().contains("the critic's output has no graph"));
+/// # Ok::<(), tch_losses::LossError>(())
+/// ```
 pub fn f_gradient_penalty(
     critic: impl FnOnce(&Tensor) -> Result<Tensor>,
     real: &Tensor,

@@ -27,7 +27,7 @@ fn main() {
                     Job::new(case, &dims, device).expect("table.txt holds cases of mod.rs")
                 });
                 bencher.iter(|| {
-                    drop(black_box(job.step()));
+                    let _ = black_box(job.step());
                     if let Device::Cuda(index) = device {
                         Cuda::synchronize(index as i64);
                     }

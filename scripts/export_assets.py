@@ -86,8 +86,9 @@ PHOTOS = [
 ATTRIBUTION = """\
 # Where these files come from
 
-Made by `scripts/export_assets.py` from the scikit-learn and scikit-image wheels; the licences are the
-ones stated there.
+Made by `scripts/export_assets.py` from the scikit-learn and scikit-image wheels. The licence of the
+digits is the one that the UCI repository states, those of the photographs are in the documentation of
+`skimage.data`.
 
 ## digits.png
 

@@ -74,7 +74,9 @@ fn ground_truth(item: &Item) -> Vec<GroundTruth> {
 pub fn run(options: &Eval) -> Result<()> {
     let device = train::device(&options.device)?;
     let (net, _vs, meta) = weights::load(&options.weights, device)?;
-    let dataset = Dataset::open(&options.data.spec(meta.side, options.seed), Split::Val)?;
+    let mut spec = options.data.spec(meta.side, options.seed);
+    spec.classes.get_or_insert_with(|| meta.classes.clone());
+    let dataset = Dataset::open(&spec, Split::Val)?;
     if dataset.classes != meta.classes {
         bail!(
             "the weights know the classes {:?}, the data have {:?}; name them in the weights' order \
@@ -84,7 +86,7 @@ pub fn run(options: &Eval) -> Result<()> {
         );
     }
     println!("{}", dataset.summary());
-    let cache = Arc::new(Cache::fill(Arc::new(dataset), meta.side, CACHE_BYTES, |_, _| {})?);
+    let cache = Arc::new(Cache::fill(Arc::new(dataset), meta.side, CACHE_BYTES, |_| {})?);
     let mut progress = Progress::new(1);
     progress.epoch(1, cache.dataset.len().div_ceil(options.batch));
     let outcome = evaluate(

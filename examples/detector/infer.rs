@@ -2,7 +2,7 @@
 
 use crate::{
     data::{
-        augment::{Augment, Transform},
+        augment::Transform,
         cache::Cache,
         loader::{Batch, Loader, Options},
     },
@@ -34,18 +34,7 @@ pub fn images(batch: &Batch, device: Device) -> Tensor {
 
 /// A loader of whole images in order.
 pub fn in_order(cache: Arc<Cache>, batch: usize) -> Loader {
-    Loader::new(
-        cache,
-        Options {
-            batch,
-            augment: Augment::none(),
-            shuffle: false,
-            drop_last: false,
-            seed: 0,
-            workers: 2,
-            ahead: 2,
-        },
-    )
+    Loader::new(cache, Options::plain(batch))
 }
 
 /// The detections of each image of a batch, best first.

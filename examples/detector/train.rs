@@ -2,7 +2,7 @@
 
 use crate::{
     data::{
-        Dataset, Split,
+        Dataset,
         cache::Cache,
         loader::{Loader, Options},
     },
@@ -53,10 +53,8 @@ pub fn run(options: &Train) -> Result<()> {
     tch::manual_seed(options.seed as i64);
     let interrupt = Interrupt::install()?;
     let spec = options.data.spec(options.img(), options.seed);
-    let (training, validation) =
-        (Dataset::open(&spec, Split::Train)?, Dataset::open(&spec, Split::Val)?);
+    let (training, validation) = Dataset::open_both(&spec)?;
     println!("train: {}\nval:   {}", training.summary(), validation.summary());
-    ensure!(training.classes == validation.classes, "the two splits have different classes");
     let shared = training.shared_with(&validation);
     if shared > 0 {
         println!("note: {shared} validation images are training images too");
@@ -78,7 +76,7 @@ pub fn run(options: &Train) -> Result<()> {
     );
 
     let cache = |dataset: Dataset| {
-        Cache::fill(Arc::new(dataset), options.img(), CACHE_BYTES, |_, _| {}).map(Arc::new)
+        Cache::fill(Arc::new(dataset), options.img(), CACHE_BYTES, |_| {}).map(Arc::new)
     };
     let (training, validation) = (cache(training)?, cache(validation)?);
     run.train(training, validation, &interrupt)

@@ -208,8 +208,8 @@ fn between(real: &Tensor, fake: &Tensor, mixing: &Tensor) -> Result<Tensor> {
 /// The gradient of the critic's scores at a leaf, with a graph.
 fn gradient(critic: impl FnOnce(&Tensor) -> Result<Tensor>, at: &Tensor) -> Result<Tensor> {
     let missing = |message| LossError::Graph { loss: NAME, message };
-    // A view of a leaf has a graph exactly where gradients are on.
-    if !at.f_unsqueeze(0)?.requires_grad() {
+    let leaf = Tensor::from(0.0).f_set_requires_grad(true)?;
+    if !leaf.f_neg()?.requires_grad() {
         return Err(missing("gradients are off; call it outside no_grad"));
     }
     let scores = critic(at)?;

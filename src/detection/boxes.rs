@@ -71,7 +71,7 @@ pub fn f_convert(boxes: &Tensor, from: BoxFormat, to: BoxFormat) -> Result<Tenso
     let (first, second) = match (from, to) {
         (Xyxy, Xyxy) | (Xywh, Xywh) | (Cxcywh, Cxcywh) => return Ok(boxes.shallow_clone()),
         (Xyxy, Xywh) => (first.shallow_clone(), second.f_sub(&first)?),
-        // Half a width, not half a sum, so that big coordinates do not overflow in Half.
+        // By lerp, as the sum of big coordinates would overflow in Half.
         (Xyxy, Cxcywh) => (first.f_lerp(&second, 0.5)?, second.f_sub(&first)?),
         (Xywh, Xyxy) => (first.shallow_clone(), first.f_add(&second)?),
         (Xywh, Cxcywh) => (first.f_add(&half()?)?, second),

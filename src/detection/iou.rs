@@ -1,7 +1,7 @@
 //! The overlap of boxes: IoU, GIoU, DIoU and CIoU, aligned or pairwise, by one kernel.
 
 use super::boxes::{BoxFormat, check_boxes, product};
-use crate::{Result, check, error::unwrap};
+use crate::{Reduction, Result, check, error::unwrap};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
@@ -65,10 +65,11 @@ pub enum IouKind {
 /// gradients are finite here for points, lines, inverted boxes (empty) and boxes far apart, with
 /// sizes and distances up to 1e18 in `Float` and 1e100 in `Double`:
 ///
-/// - a union or an enclosing box of area under 1e-20 in `Float`, 1e-200 in `Double`, is empty: it
-///   gives an IoU or a GIoU penalty of 0, and so has a box without area with itself
+/// - a union or an enclosing box of area up to 1e-20 in `Float`, 1e-200 in `Double`, is empty: it
+///   gives an IoU or a GIoU penalty of 0, so that the IoU of a point with itself is 0
 /// - the sides in v are at least c/1000, or its gradient would have no bound
-/// - edges that touch have the gradient of edges that overlap; torchvision's is 0
+/// - edges in one place have the mean of the gradients on either side, and boxes that touch that of
+///   boxes apart, as in torchvision
 ///
 /// # Reference
 ///
@@ -140,7 +141,7 @@ pub fn f_pairwise_iou(
     let boxes2 = check::in_kind(NAME, "boxes2", boxes2, boxes1.f_kind()?)?;
     let boxes1 = boxes1.f_transpose(0, 1)?.f_contiguous()?.f_unsqueeze(2)?;
     let boxes2 = boxes2.f_transpose(0, 1)?.f_contiguous()?.f_unsqueeze(1)?;
-    kernel(&boxes1, &boxes2, format, kind)
+    kernel(boxes1, boxes2, format, kind)
 }
 
 /// [`f_pairwise_iou`], or a panic with its error.
@@ -163,99 +164,119 @@ pub(super) fn aligned(
     check::device(name, what2, boxes2, boxes1)?;
     let boxes1 = check::accumulated(name, what1, boxes1)?;
     let boxes2 = check::in_kind(name, what2, boxes2, boxes1.f_kind()?)?;
+    // Coordinates first and contiguous: every operation then runs along whole vectors.
     let boxes1 = boxes1.f_movedim_int(-1, 0)?.f_contiguous()?;
     let boxes2 = boxes2.f_movedim_int(-1, 0)?.f_contiguous()?;
-    kernel(&boxes1, &boxes2, format, kind)
+    kernel(boxes1, boxes2, format, kind)
 }
 
 /// The overlap of boxes (4, ..) that broadcast to one another.
-fn kernel(boxes1: &Tensor, boxes2: &Tensor, format: BoxFormat, kind: IouKind) -> Result<Tensor> {
-    let tiny = if boxes1.f_kind()? == Kind::Double { 1e-200 } else { 1e-20 };
-    let Pair { size1, size2, overlap, offset } = Pair::new(boxes1, boxes2, format, kind)?;
-    let intersection = product(&overlap.f_clamp_min(0.0)?, 0)?;
-    let union = product(&size1, 0)?.f_add(&product(&size2, 0)?)?.f_sub(&intersection)?;
-    // An infinite denominator gives an empty box the quotient 0 and the gradient 0.
-    let iou = intersection.f_div(&union.f_threshold(tiny, f64::INFINITY)?)?;
+fn kernel(boxes1: Tensor, boxes2: Tensor, format: BoxFormat, kind: IouKind) -> Result<Tensor> {
+    // What counts as no area, fourfold as areas are below, and what keeps a diagonal from 0.
+    let (empty, tiny) =
+        if boxes1.f_kind()? == Kind::Double { (4e-200, 1e-210) } else { (4e-20, 1e-30) };
+    let Sides { size1, size2, start, end } = Sides::new(boxes1, boxes2, format)?;
+
+    // Along an axis, with both = w1 + w2 and apart = |Δx1| + |Δx2|, the overlap is half of
+    // both - apart, the enclosing side half of both + apart, and the distance of the centres half
+    // of Δx1 + Δx2. The halves are left out: lengths are doubled below, areas fourfold. With sides
+    // of at least 0, an inverted box overlaps nothing and no centre is outside the enclosing box.
+    let apart = start.f_abs()?.f_add(&end.f_abs()?)?;
+    let distance = match kind {
+        IouKind::DIoU | IouKind::CIoU => Some(sum(start.f_mse_loss(&end, Reduction::None)?)?),
+        _ => None,
+    };
+    drop((start, end));
+    let both = size1.f_add(&size2)?;
+    let intersection = product(&both.f_sub(&apart)?.f_relu()?, 0)?;
+    let areas = product(&size1, 0)?.f_add(&product(&size2, 0)?)?;
+    let union = areas.f_mul_scalar(4.0)?.f_sub(&intersection)?;
+    let iou = quotient(&intersection, &union, empty)?;
     if kind == IouKind::Iou {
         return Ok(iou);
     }
 
-    // Along an axis, the enclosing side and the signed overlap add up to the two sides.
-    let hull = size1.f_add(&size2)?.f_sub(&overlap)?;
-    let Some(offset) = offset else {
+    let hull = both.f_add(&apart)?;
+    drop((both, apart, areas, intersection));
+    let Some(distance) = distance else {
+        drop((size1, size2));
         let area = product(&hull, 0)?;
-        let penalty = area.f_sub(&union)?.f_div(&area.f_threshold(tiny, f64::INFINITY)?)?;
-        return Ok(iou.f_sub(&penalty)?);
+        return Ok(iou.f_add(&quotient(&union.f_sub(&area)?, &area, empty)?)?);
     };
-    let diagonal = square_norm(&hull)?.f_add_scalar(tiny)?;
-    let diou = iou.f_sub(&square_norm(&offset)?.f_div(&diagonal)?)?;
+    drop(union);
+    let diagonal = sum(hull.f_square()?)?.f_add_scalar(tiny)?;
+    let diou = iou.f_sub(&distance.f_div(&diagonal)?)?;
     if kind == IouKind::DIoU {
         return Ok(diou);
     }
 
-    let floor = diagonal.f_detach()?.f_sqrt()?.f_mul_scalar(1e-3)?;
-    let turn = aspect(&size2, &floor)?.f_sub(&aspect(&size1, &floor)?)?.f_square()?;
-    let v = turn.f_detach()?.f_mul_scalar(4.0 / (PI * PI))?;
-    let alpha = v.f_div(&iou.f_detach()?.f_rsub_scalar(1.0)?.f_clamp_min(tiny)?.f_add(&v)?)?;
-    Ok(diou.f_addcmul(&turn, &alpha.f_mul_scalar(-4.0 / (PI * PI))?)?)
+    let floor = diagonal.f_detach()?.f_sqrt()?.f_mul_scalar(0.5e-3)?;
+    drop((hull, distance, diagonal));
+    let turn = aspect(size2, &floor)?.f_sub(&aspect(size1, &floor)?)?.f_square()?;
+    drop(floor);
+    let minus_alpha = minus_alpha(&turn.f_detach()?, &iou.f_detach()?, tiny)?;
+    Ok(diou.f_addcmul(&turn, &minus_alpha)?)
+}
+
+/// A quotient that is 0, with the gradient 0, where the denominator is at most `empty`.
+fn quotient(numerator: &Tensor, denominator: &Tensor, empty: f64) -> Result<Tensor> {
+    let none = denominator.f_le(empty)?;
+    Ok(numerator.f_div(&denominator.f_masked_fill(&none, f64::INFINITY)?)?)
+}
+
+/// -α v by the squared difference of the angles, `turn`.
+fn minus_alpha(turn: &Tensor, iou: &Tensor, tiny: f64) -> Result<Tensor> {
+    const SCALE: f64 = 4.0 / (PI * PI);
+    let mut v = turn.f_mul_scalar(SCALE)?;
+    let mut rest = iou.f_rsub_scalar(1.0)?;
+    let _ = rest.f_clamp_min_(tiny)?.f_add_(&v)?;
+    Ok(v.f_div_(&rest)?.f_mul_scalar_(-SCALE)?)
 }
 
 /// What the kinds are made of; the first dimension is the axes x and y.
-struct Pair {
+struct Sides {
     /// Width and height of boxes1, at least 0.
     size1: Tensor,
     /// Width and height of boxes2, at least 0.
     size2: Tensor,
-    /// Sides of the intersection, negative where the boxes are apart.
-    overlap: Tensor,
-    /// From the centres of boxes2 to those of boxes1, for the kinds that need it.
-    offset: Option<Tensor>,
+    /// Left and top of boxes1 less those of boxes2.
+    start: Tensor,
+    /// Right and bottom of boxes2 less those of boxes1.
+    end: Tensor,
 }
 
-impl Pair {
-    fn new(boxes1: &Tensor, boxes2: &Tensor, format: BoxFormat, kind: IouKind) -> Result<Pair> {
-        let distant = matches!(kind, IouKind::DIoU | IouKind::CIoU);
-        let [first1, second1] = halves(boxes1)?;
-        let [first2, second2] = halves(boxes2)?;
-        if format == BoxFormat::Cxcywh {
-            // Centres far from the origin are subtracted first, where corners would be rounded.
-            let offset = first1.f_sub(&first2)?;
-            let reach = second1.f_add(&second2)?.f_mul_scalar(0.5)?.f_sub(&offset.f_abs()?)?;
-            return Ok(Pair {
-                overlap: second1.f_minimum(&second2)?.f_minimum(&reach)?,
-                size1: second1.f_clamp_min(0.0)?,
-                size2: second2.f_clamp_min(0.0)?,
-                offset: distant.then_some(offset),
-            });
-        }
-        let corner = |first: &Tensor, second: Tensor| -> Result<Tensor> {
-            Ok(if format == BoxFormat::Xywh { first.f_add(&second)? } else { second })
+impl Sides {
+    fn new(boxes1: Tensor, boxes2: Tensor, format: BoxFormat) -> Result<Sides> {
+        let (boxes1, boxes2) = (boxes1.f_chunk(2, 0)?, boxes2.f_chunk(2, 0)?);
+        let (first, second) = (boxes1[0].f_sub(&boxes2[0])?, boxes2[1].f_sub(&boxes1[1])?);
+        let size = |boxes: &[Tensor]| match format {
+            BoxFormat::Xyxy => boxes[1].f_sub(&boxes[0])?.f_relu(),
+            _ => boxes[1].f_relu(),
         };
-        let (second1, second2) = (corner(&first1, second1)?, corner(&first2, second2)?);
-        let offset = match distant {
-            true => Some(first1.f_sub(&first2)?.f_lerp(&second1.f_sub(&second2)?, 0.5)?),
-            false => None,
+        let (size1, size2) = (size(&boxes1)?, size(&boxes2)?);
+        // Edges of boxes far from the origin are never formed, only their differences.
+        let (start, end) = match format {
+            BoxFormat::Xyxy => (first, second),
+            BoxFormat::Xywh => {
+                let end = second.f_sub(&first)?;
+                (first, end)
+            }
+            BoxFormat::Cxcywh => {
+                let half = second.f_mul_scalar(0.5)?;
+                (half.f_add(&first)?, half.f_sub(&first)?)
+            }
         };
-        Ok(Pair {
-            overlap: second1.f_minimum(&second2)?.f_sub(&first1.f_maximum(&first2)?)?,
-            size1: second1.f_sub(&first1)?.f_clamp_min(0.0)?,
-            size2: second2.f_sub(&first2)?.f_clamp_min(0.0)?,
-            offset,
-        })
+        Ok(Sides { size1, size2, start, end })
     }
 }
 
-fn halves(boxes: &Tensor) -> Result<[Tensor; 2]> {
-    let parts = boxes.f_chunk(2, 0)?;
-    Ok([parts[0].shallow_clone(), parts[1].shallow_clone()])
-}
-
-fn square_norm(pair: &Tensor) -> Result<Tensor> {
-    Ok(pair.f_square()?.f_sum_dim_intlist([0i64].as_slice(), false, None::<Kind>)?)
+/// The sum over the two axes.
+fn sum(pair: Tensor) -> Result<Tensor> {
+    Ok(pair.f_sum_dim_intlist([0i64].as_slice(), false, None::<Kind>)?)
 }
 
 /// The angle of a box's diagonal, its sides at least `floor`.
-fn aspect(size: &Tensor, floor: &Tensor) -> Result<Tensor> {
+fn aspect(size: Tensor, floor: &Tensor) -> Result<Tensor> {
     let sides = size.f_clamp_min_tensor(floor)?.f_unbind(0)?;
-    Ok(sides[0].f_atan2(&sides[1])?)
+    Ok(sides[0].f_div(&sides[1])?.f_atan()?)
 }

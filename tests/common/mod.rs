@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    io::Write,
     path::Path,
     sync::Mutex,
 };
@@ -12,14 +13,23 @@ use tch::{Device, Kind, Tensor};
 pub const KINDS: [Kind; 4] = [Kind::Double, Kind::Float, Kind::Half, Kind::BFloat16];
 
 /// Where the suites run: `TCH_LOSSES_DEVICE` (`cpu`, `cuda:0`), the CPU by default.
+///
+/// Without that CUDA device the suite says that it is skipped, and ends.
 pub fn device() -> Device {
-    let name = std::env::var("TCH_LOSSES_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
-    match name.split_once(':') {
-        None if name == "cpu" => Device::Cpu,
-        None if name == "cuda" => Device::Cuda(0),
-        Some(("cuda", index)) => Device::Cuda(index.parse().expect("TCH_LOSSES_DEVICE=cuda:N")),
+    let Ok(name) = std::env::var("TCH_LOSSES_DEVICE") else { return Device::Cpu };
+    let index = match name.split_once(':') {
+        None if name == "cpu" => return Device::Cpu,
+        None if name == "cuda" => 0,
+        Some(("cuda", index)) => index.parse().expect("TCH_LOSSES_DEVICE=cuda:N"),
         _ => panic!("TCH_LOSSES_DEVICE: expected cpu, cuda or cuda:N, got {name}"),
+    };
+    tch_losses::cuda::load();
+    if tch::Cuda::device_count() <= index as i64 {
+        // Not by `eprintln!`, which the test runner would keep to itself.
+        let _ = writeln!(std::io::stderr(), "skipped: libtorch sees no {name} here");
+        std::process::exit(0);
     }
+    Device::Cuda(index)
 }
 
 pub fn tensor(values: &[f64], shape: &[i64]) -> Tensor {

@@ -60,6 +60,27 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     }
 }
 
+/// Finds lines, quickly so if asked for in order.
+struct Lines<'a> {
+    text: &'a str,
+    offset: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line, from 1, of an entry that borrows from the text.
+    fn of(&mut self, entry: &RawValue) -> usize {
+        let offset = entry.get().as_ptr() as usize - self.text.as_ptr() as usize;
+        if offset < self.offset {
+            (self.offset, self.line) = (0, 1);
+        }
+        let passed = &self.text.as_bytes()[self.offset..offset];
+        self.line += passed.iter().filter(|&&b| b == b'\n').count();
+        self.offset = offset;
+        self.line
+    }
+}
+
 /// True if there are COCO files in a usual place under `root`.
 pub fn looks_like(root: &Path) -> bool {
     let json = |folder: PathBuf| {
@@ -78,10 +99,8 @@ pub fn read(checker: &mut Checker, path: &Path, split: Split) -> Result<Found> {
     let text = read_text(&json)?;
     let file: File = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a COCO file of annotations", json.display()))?;
-    let line = |raw: &RawValue| {
-        let offset = raw.get().as_ptr() as usize - text.as_ptr() as usize;
-        1 + text[..offset].bytes().filter(|&b| b == b'\n').count()
-    };
+    let mut lines = Lines { text: &text, offset: 0, line: 1 };
+    let mut line = |raw: &RawValue| lines.of(raw);
 
     let mut categories = Vec::new();
     for (k, raw) in file.categories.iter().enumerate() {

@@ -39,7 +39,7 @@ impl Options {
     /// For validation: in order, only letterboxed.
     pub fn plain(batch: usize) -> Self {
         let augment = Augment::none();
-        Self { batch, augment, shuffle: false, drop_last: false, seed: 0, workers: 1, ahead: 2 }
+        Self { batch, augment, shuffle: false, drop_last: false, seed: 0, workers: 2, ahead: 2 }
     }
 }
 

@@ -94,25 +94,6 @@ pub struct DataSpec {
 }
 
 impl DataSpec {
-    /// `data` read with the defaults.
-    pub fn new(data: impl Into<String>) -> Self {
-        Self {
-            data: data.into(),
-            val_data: None,
-            format: None,
-            images: None,
-            train_split: "train".to_owned(),
-            val_split: "val".to_owned(),
-            classes: None,
-            clip: false,
-            skip_bad_labels: false,
-            side: 96,
-            epoch_size: 1280,
-            val_size: 300,
-            seed: 0,
-        }
-    }
-
     /// The option and the name it gives to a split.
     fn split_option(&self, split: Split) -> (&'static str, &str) {
         match split {
@@ -289,6 +270,12 @@ impl Dataset {
         };
         ensure!(n > 0, "{option} must be at least 1");
         ensure!(spec.side >= 32, "built-in scenes have a side of at least 32, got {}", spec.side);
+        let classes = builtin::CLASSES.map(str::to_owned).to_vec();
+        ensure!(
+            spec.classes.as_ref().is_none_or(|given| *given == classes),
+            "--classes: the built-in data have the classes {}",
+            classes.join(",")
+        );
         let scenes = Scenes { split, size: (spec.side, spec.side), seed: spec.seed };
         let items = parallel::map(n, |i| Item {
             image: Source::Scene(i as u64),
@@ -299,7 +286,7 @@ impl Dataset {
             labels: scene(scenes, i as u64).1,
         });
         Ok(Self {
-            classes: builtin::CLASSES.map(str::to_owned).to_vec(),
+            classes,
             category_ids: (0..builtin::CLASSES.len() as i64).collect(),
             items,
             issues: Vec::new(),
@@ -558,5 +545,8 @@ mod tests {
         let spec = DataSpec { epoch_size: 0, ..spec };
         let error = Dataset::open(&spec, Split::Train).unwrap_err().to_string();
         assert_has(&error, &["--epoch-size"]);
+        let spec = DataSpec { classes: Some(vec!["cat".to_owned()]), ..spec };
+        let error = Dataset::open(&spec, Split::Val).unwrap_err().to_string();
+        assert_has(&error, &["--classes: the built-in data have the classes 0,1,2"]);
     }
 }

@@ -7,6 +7,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
+impl DataSpec {
+    /// `data` read with the usual options.
+    pub fn new(data: impl Into<String>) -> Self {
+        Self {
+            data: data.into(),
+            val_data: None,
+            format: None,
+            images: None,
+            train_split: "train".to_owned(),
+            val_split: "val".to_owned(),
+            classes: None,
+            clip: false,
+            skip_bad_labels: false,
+            side: 96,
+            epoch_size: 1280,
+            val_size: 300,
+            seed: 0,
+        }
+    }
+}
+
 /// A temporary folder, removed at the end.
 pub struct Folder(PathBuf);
 

@@ -2,6 +2,7 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
+    cell::Cell,
     io::IsTerminal,
     time::{Duration, Instant},
 };
@@ -21,7 +22,7 @@ pub struct Progress {
     // True while the batches of the current phase count towards the epoch.
     training: bool,
     started: Instant,
-    spoke: Instant,
+    spoke: Cell<Instant>,
     bars: Option<Bars>,
 }
 
@@ -59,7 +60,7 @@ impl Progress {
             batches: 0,
             training: false,
             started: now,
-            spoke: now,
+            spoke: Cell::new(now),
             bars,
         }
     }
@@ -114,8 +115,8 @@ impl Progress {
             bars.epochs.set_message(format!("{} elapsed, {left} left", clock(elapsed)));
             bars.batches.set_position(done as u64);
             bars.batches.set_message(message.to_owned());
-        } else if done > 0 && self.spoke.elapsed() >= INTERVAL {
-            self.spoke = Instant::now();
+        } else if done > 0 && self.spoke.get().elapsed() >= INTERVAL {
+            self.spoke.set(Instant::now());
             println!(
                 "epoch {}/{} {} {done}/{} {message} ({left} left)",
                 self.epoch, self.total, self.phase, self.batches
@@ -124,8 +125,8 @@ impl Progress {
     }
 
     /// Prints a line that stays, above the bars; one per epoch is the custom.
-    pub fn line(&mut self, text: &str) {
-        self.spoke = Instant::now();
+    pub fn line(&self, text: &str) {
+        self.spoke.set(Instant::now());
         match &self.bars {
             Some(bars) => bars.all.suspend(|| println!("{text}")),
             None => println!("{text}"),

@@ -54,7 +54,11 @@ pub(crate) fn reduce(
     let elements = unreduced.numel();
     let Some(weight) = weight else {
         return Ok(match reduction {
-            Reduction::Mean if elements > 0 => unreduced.f_mean(None::<Kind>)?,
+            // The gradient of a sum is one number, spread without being stored; that of libtorch's mean
+            // is stored for every element.
+            Reduction::Mean if elements > 0 => {
+                unreduced.f_sum(None::<Kind>)?.f_div_scalar(elements as f64)?
+            }
             Reduction::Mean | Reduction::Sum => unreduced.f_sum(None::<Kind>)?,
             _ => unreduced,
         });

@@ -194,31 +194,32 @@ impl CrossEntropyLoss {
         if self.reduction == Reduction::Sum {
             return Ok(total);
         }
-        ratio(&total, &self.count(&target, class_weight, weight.as_ref(), total.f_kind()?)?)
-    }
-
-    /// The sum of the weights over the targets that are not ignored.
-    fn count(
-        &self,
-        target: &Tensor,
-        class_weight: Option<&Tensor>,
-        weight: Option<&Tensor>,
-        kind: Kind,
-    ) -> Result<Tensor> {
-        let valid = target.f_ne(self.ignore_index)?;
-        let counts = match class_weight {
-            Some(class_weight) => {
-                let class = target.f_mul(&valid)?;
-                let of_target = class_weight.f_index_select(0, &class.f_flatten(0, -1)?)?;
-                of_target.f_view_as(target)?.f_mul(&valid)?
+        let (kind, ignore_index) = (total.f_kind()?, self.ignore_index);
+        let counts = match (class_weight, weight) {
+            (None, None) => return over_counted(&total, &target, ignore_index),
+            (None, Some(weight)) => target.f_ne(ignore_index)?.f_mul(&weight)?,
+            (Some(class_weight), None) => of_class(class_weight, &target, ignore_index)?,
+            (Some(class_weight), Some(weight)) => {
+                of_class(class_weight, &target, ignore_index)?.f_mul(&weight)?
             }
-            None => valid,
         };
-        Ok(match weight {
-            Some(weight) => counts.f_mul(weight)?.f_sum(kind)?,
-            None => counts.f_sum(None::<Kind>)?.f_to_kind(kind)?,
-        })
+        ratio(&total, &counts.f_sum(kind)?)
     }
+}
+
+/// `total` by the number of targets that are not ignored, 0 where all are.
+pub(super) fn over_counted(total: &Tensor, target: &Tensor, ignore_index: i64) -> Result<Tensor> {
+    let count = target.f_ne(ignore_index)?.f_count_nonzero(None)?;
+    Ok(total.f_div(&count.f_clamp_min(1)?)?)
+}
+
+/// The number of each target's class (C), 0 where the target is ignored.
+pub(super) fn of_class(numbers: &Tensor, target: &Tensor, ignore_index: i64) -> Result<Tensor> {
+    // The quickest look-up that knows ignored targets: the table is a view, nothing is repeated.
+    let table = numbers.f_neg()?.f_expand([target.numel() as i64, -1], false)?;
+    let flat = target.f_reshape([-1])?;
+    let found = table.f_nll_loss_nd(&flat, None::<&Tensor>, Reduction::None, ignore_index)?;
+    Ok(found.f_view_as(target)?)
 }
 
 weighted_loss!(CrossEntropyLoss);

@@ -1,6 +1,9 @@
 //! Focal losses: cross entropy with the easy examples turned down.
 
-use super::binary::{smoothed, without_ignored};
+use super::{
+    binary::{smoothed, without_ignored},
+    cross_entropy::{of_class, over_counted},
+};
 use crate::{
     MeanOver, Reduction, Result, check,
     loss::weighted_loss,
@@ -156,10 +159,12 @@ impl FocalLoss {
         let target =
             smoothed(check::in_kind(NAME, "target", &target, kind)?, self.label_smoothing)?;
 
-        // The logit of the likelier class and its share: |2t-1| is known to be 1 for a hard target,
-        // and 1-p_t = (1-share) sigmoid(margin) + share sigmoid(-margin) then has no cancellation.
-        let margin = logits.f_neg()?.f_where_self(&target.f_le(0.5)?, &logits)?;
-        let share = target.f_maximum(&target.f_rsub_scalar(1.0)?)?;
+        // The logit of the less likely class and its share of the target, 0 where that is hard.
+        // softplus(margin) and sigmoid(margin) are exact however small, and nothing cancels.
+        let likely = if hard { target.shallow_clone() } else { target.f_round()? };
+        let margin = logits.f_mul(&likely.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)?;
+        let share = if hard { None } else { Some(target.f_sub(&likely)?.f_abs()?) };
+        drop(likely);
         let mut loss = match &self.pos_weight {
             Some(Kept(pos_weight)) => {
                 check::broadcastable(NAME, "pos_weight", pos_weight, &logits.size())?;
@@ -172,23 +177,25 @@ impl FocalLoss {
                     Reduction::None,
                 )?
             }
-            None => margin.f_binary_cross_entropy_with_logits(
-                &share,
-                None::<&Tensor>,
-                None,
-                Reduction::None,
-            )?,
+            None => match &share {
+                Some(share) => softplus(&margin)?.f_sub_(&margin.f_mul(share)?)?,
+                None => softplus(&margin)?,
+            },
         };
         if self.gamma != 0.0 {
-            let miss = margin.f_neg()?.f_sigmoid()?;
-            let miss =
-                if hard { miss } else { miss.f_rsub_scalar(1.0)?.f_lerp_tensor(&miss, &share)? };
-            drop((margin, share));
+            let miss = margin.f_sigmoid()?;
+            drop(margin);
+            let miss = match share {
+                Some(share) => {
+                    miss.f_addcmul(&share, &miss.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)?
+                }
+                None => miss,
+            };
             loss = modulated(loss, miss, self.gamma)?;
         }
         if let Some(alpha) = self.alpha {
-            let alpha_t = target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar(1.0 - alpha)?;
-            loss = loss.f_mul(&alpha_t)?;
+            let alpha_t = target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar_(1.0 - alpha)?;
+            let _ = loss.f_mul_(&alpha_t)?;
         }
         let weight = weights(NAME, [weight, valid.as_ref()], &loss)?;
         reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
@@ -196,6 +203,15 @@ impl FocalLoss {
 }
 
 weighted_loss!(FocalLoss);
+
+/// `log(1 + exp(x))`.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    Ok(match x.f_kind()? {
+        // libtorch's own returns x above 20, which only `Float` rounds to.
+        Kind::Double => x.f_neg()?.f_log_sigmoid()?.f_neg()?,
+        _ => x.f_softplus()?,
+    })
+}
 
 /// `miss^γ * loss`, where `miss = 1-p_t`.
 fn modulated(loss: Tensor, miss: Tensor, gamma: f64) -> Result<Tensor> {
@@ -216,8 +232,8 @@ fn smallest(tensor: &Tensor) -> Result<f64> {
 /// l = -α[y] (1-p[y])^γ log p[y],   p = softmax(input) over dimension 1
 /// ```
 ///
-/// Computed from the margin `d = logsumexp_{c≠y}(x_c) - x_y` alone, as `-log p[y] = softplus(d)` and
-/// `1-p[y] = sigmoid(d)`: finite and exact for every finite logit, without a one-hot target.
+/// Finite with its gradient for every γ >= 0 and every finite logit, without a one-hot target:
+/// `1-p[y]` is taken from `log p[y]`, not from a rounded p[y].
 ///
 /// | option | default | meaning |
 /// |---|---|---|
@@ -316,26 +332,29 @@ impl SoftmaxFocalLoss {
         check::device(NAME, "target", target, input)?;
         let logits = check::accumulated(NAME, "input", input)?;
         let target = check::index(NAME, "target", target)?;
-        let valid = target.f_ne(self.ignore_index)?;
-        let target = target.f_mul(&valid)?;
 
-        let class = target.f_unsqueeze(1)?;
-        let own = logits.f_gather(1, &class, false)?;
-        let others = logits.f_scatter_value(1, &class, f64::NEG_INFINITY)?;
-        let margin = own.f_sub(&others.f_logsumexp(1, true)?)?.f_squeeze_dim(1)?;
-        drop((own, others));
-        let mut loss = margin.f_log_sigmoid()?.f_neg()?;
+        // libtorch leaves out what is ignored: its loss is 0.
+        let mut loss = logits.f_log_softmax(1, None::<Kind>)?.f_nll_loss_nd(
+            &target,
+            None::<&Tensor>,
+            Reduction::None,
+            self.ignore_index,
+        )?;
         if self.gamma != 0.0 {
-            loss = modulated(loss, margin.f_neg()?.f_sigmoid()?, self.gamma)?;
+            let miss = loss.f_neg()?.f_expm1()?.f_neg()?;
+            loss = modulated(loss, miss, self.gamma)?;
         }
         if let Some(Kept(alpha)) = &self.alpha {
             check::shape(NAME, "alpha", alpha, &dims[1..2])?;
             check::device(NAME, "alpha", alpha, input)?;
             let alpha = check::in_kind(NAME, "alpha", alpha, logits.f_kind()?)?;
-            let of_target = alpha.f_index_select(0, &target.f_flatten(0, -1)?)?;
-            loss = loss.f_mul(&of_target.f_view_as(&loss)?)?;
+            loss = loss.f_mul(&of_class(&alpha, &target, self.ignore_index)?)?;
         }
-        let weight = weights(NAME, [weight, Some(&valid)], &loss)?;
+        if weight.is_none() && self.reduction == Reduction::Mean {
+            return over_counted(&loss.f_sum(None::<Kind>)?, &target, self.ignore_index);
+        }
+        let valid = weight.map(|_| target.f_ne(self.ignore_index)).transpose()?;
+        let weight = weights(NAME, [weight, valid.as_ref()], &loss)?;
         reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
     }
 }

@@ -139,8 +139,8 @@ pub fn f_pairwise_iou(
     check::device(NAME, "boxes2", boxes2, boxes1)?;
     let boxes1 = check::accumulated(NAME, "boxes1", boxes1)?;
     let boxes2 = check::in_kind(NAME, "boxes2", boxes2, boxes1.f_kind()?)?;
-    let boxes1 = boxes1.f_transpose(0, 1)?.f_contiguous()?.f_unsqueeze(2)?;
-    let boxes2 = boxes2.f_transpose(0, 1)?.f_contiguous()?.f_unsqueeze(1)?;
+    let boxes1 = boxes1.f_transpose(0, 1)?.f_unsqueeze(2)?;
+    let boxes2 = boxes2.f_transpose(0, 1)?.f_unsqueeze(1)?;
     kernel(boxes1, boxes2, format, kind)
 }
 
@@ -164,9 +164,7 @@ pub(super) fn aligned(
     check::device(name, what2, boxes2, boxes1)?;
     let boxes1 = check::accumulated(name, what1, boxes1)?;
     let boxes2 = check::in_kind(name, what2, boxes2, boxes1.f_kind()?)?;
-    // Coordinates first and contiguous: every operation then runs along whole vectors.
-    let boxes1 = boxes1.f_movedim_int(-1, 0)?.f_contiguous()?;
-    let boxes2 = boxes2.f_movedim_int(-1, 0)?.f_contiguous()?;
+    let (boxes1, boxes2) = (boxes1.f_movedim_int(-1, 0)?, boxes2.f_movedim_int(-1, 0)?);
     kernel(boxes1, boxes2, format, kind)
 }
 
@@ -181,23 +179,24 @@ fn kernel(boxes1: Tensor, boxes2: Tensor, format: BoxFormat, kind: IouKind) -> R
     // both - apart, the enclosing side half of both + apart, and the distance of the centres half
     // of Δx1 + Δx2. The halves are left out: lengths are doubled below, areas fourfold. With sides
     // of at least 0, an inverted box overlaps nothing and no centre is outside the enclosing box.
-    let apart = start.f_abs()?.f_add(&end.f_abs()?)?;
     let distance = match kind {
         IouKind::DIoU | IouKind::CIoU => Some(sum(start.f_mse_loss(&end, Reduction::None)?)?),
         _ => None,
     };
-    drop((start, end));
-    let both = size1.f_add(&size2)?;
-    let intersection = product(&both.f_sub(&apart)?.f_relu()?, 0)?;
-    let areas = product(&size1, 0)?.f_add(&product(&size2, 0)?)?;
-    let union = areas.f_mul_scalar(4.0)?.f_sub(&intersection)?;
+    // In place where autograd keeps no copy: matrices of pairs are large.
+    let mut apart = start.f_abs()?;
+    drop(start);
+    let _ = apart.f_add_(&end.f_abs()?)?;
+    drop(end);
+    let mut both = size1.f_add(&size2)?;
+    let hull = if kind == IouKind::Iou { None } else { Some(both.f_add(&apart)?) };
+    let intersection = product(&both.f_sub_(&apart)?.f_relu_()?, 0)?;
+    drop((both, apart));
+    let mut areas = product(&size1, 0)?.f_add(&product(&size2, 0)?)?;
+    let union = areas.f_mul_scalar_(4.0)?.f_sub_(&intersection)?;
     let iou = quotient(&intersection, &union, empty)?;
-    if kind == IouKind::Iou {
-        return Ok(iou);
-    }
-
-    let hull = both.f_add(&apart)?;
-    drop((both, apart, areas, intersection));
+    let Some(hull) = hull else { return Ok(iou) };
+    drop((areas, intersection));
     let Some(distance) = distance else {
         drop((size1, size2));
         let area = product(&hull, 0)?;
@@ -247,13 +246,23 @@ struct Sides {
 
 impl Sides {
     fn new(boxes1: Tensor, boxes2: Tensor, format: BoxFormat) -> Result<Sides> {
-        let (boxes1, boxes2) = (boxes1.f_chunk(2, 0)?, boxes2.f_chunk(2, 0)?);
-        let (first, second) = (boxes1[0].f_sub(&boxes2[0])?, boxes2[1].f_sub(&boxes1[1])?);
-        let size = |boxes: &[Tensor]| match format {
-            BoxFormat::Xyxy => boxes[1].f_sub(&boxes[0])?.f_relu(),
-            _ => boxes[1].f_relu(),
+        // Coordinates first and contiguous: every operation then runs along whole vectors.
+        let half = |boxes: &[Tensor], i: usize| boxes[i].f_contiguous();
+        let size = |first: &Tensor, second: &Tensor| match format {
+            BoxFormat::Xyxy => second.f_sub(first)?.f_relu_(),
+            _ => second.f_relu(),
         };
-        let (size1, size2) = (size(&boxes1)?, size(&boxes2)?);
+        let (boxes1, boxes2) = (boxes1.f_chunk(2, 0)?, boxes2.f_chunk(2, 0)?);
+        let (first1, second1) = (half(&boxes1, 0)?, half(&boxes1, 1)?);
+        let size1 = size(&first1, &second1)?;
+        let first2 = half(&boxes2, 0)?;
+        let first = first1.f_sub(&first2)?;
+        drop(first1);
+        let second2 = half(&boxes2, 1)?;
+        let size2 = size(&first2, &second2)?;
+        drop(first2);
+        let second = second2.f_sub(&second1)?;
+        drop((second1, second2));
         // Edges of boxes far from the origin are never formed, only their differences.
         let (start, end) = match format {
             BoxFormat::Xyxy => (first, second),

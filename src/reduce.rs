@@ -80,6 +80,5 @@ pub(crate) fn reduce(
 
 /// `total / count`, and 0 with a graph where `count` is 0 (then `total` is 0 too).
 pub(crate) fn ratio(total: &Tensor, count: &Tensor) -> Result<Tensor> {
-    let divisor = count.f_masked_fill(&count.f_eq(0.0)?, 1.0)?;
-    Ok(total.f_div(&divisor)?)
+    Ok(total.f_div(&count.f_threshold(0.0, 1.0)?)?)
 }

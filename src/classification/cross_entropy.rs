@@ -196,7 +196,7 @@ impl CrossEntropyLoss {
         }
         let (kind, ignore_index) = (total.f_kind()?, self.ignore_index);
         let counts = match (class_weight, weight) {
-            (None, None) => return over_counted(&total, &target, ignore_index),
+            (None, None) => return over_count(&total, &target.f_ne(ignore_index)?),
             (None, Some(weight)) => target.f_ne(ignore_index)?.f_mul(&weight)?,
             (Some(class_weight), None) => of_class(class_weight, &target, ignore_index)?,
             (Some(class_weight), Some(weight)) => {
@@ -207,16 +207,15 @@ impl CrossEntropyLoss {
     }
 }
 
-/// `total` by the number of targets that are not ignored, 0 where all are.
-pub(super) fn over_counted(total: &Tensor, target: &Tensor, ignore_index: i64) -> Result<Tensor> {
-    let count = target.f_ne(ignore_index)?.f_count_nonzero(None)?;
-    Ok(total.f_div(&count.f_clamp_min(1)?)?)
+/// `total` by the number of targets that are `valid`, 0 where none is.
+pub(super) fn over_count(total: &Tensor, valid: &Tensor) -> Result<Tensor> {
+    Ok(total.f_div(&valid.f_count_nonzero(None)?.f_clamp_min(1)?)?)
 }
 
-/// The number of each target's class (C), 0 where the target is ignored.
-pub(super) fn of_class(numbers: &Tensor, target: &Tensor, ignore_index: i64) -> Result<Tensor> {
-    // The quickest look-up that knows ignored targets: the table is a view, nothing is repeated.
-    let table = numbers.f_neg()?.f_expand([target.numel() as i64, -1], false)?;
+/// The weight of each target's class, 0 where the target is ignored.
+fn of_class(class_weight: &Tensor, target: &Tensor, ignore_index: i64) -> Result<Tensor> {
+    // The quickest look-up that knows ignored targets; the table is a view of the weights.
+    let table = class_weight.f_neg()?.f_expand([target.numel() as i64, -1], false)?;
     let flat = target.f_reshape([-1])?;
     let found = table.f_nll_loss_nd(&flat, None::<&Tensor>, Reduction::None, ignore_index)?;
     Ok(found.f_view_as(target)?)

@@ -2,7 +2,7 @@
 
 use super::{
     binary::{smoothed, without_ignored},
-    cross_entropy::{of_class, over_counted},
+    cross_entropy::over_count,
 };
 use crate::{
     MeanOver, Reduction, Result, check,
@@ -333,13 +333,11 @@ impl SoftmaxFocalLoss {
         let logits = check::accumulated(NAME, "input", input)?;
         let target = check::index(NAME, "target", target)?;
 
-        // libtorch leaves out what is ignored: its loss is 0.
-        let mut loss = logits.f_log_softmax(1, None::<Kind>)?.f_nll_loss_nd(
-            &target,
-            None::<&Tensor>,
-            Reduction::None,
-            self.ignore_index,
-        )?;
+        let valid = target.f_ne(self.ignore_index)?;
+        let class = target.f_mul(&valid)?;
+        let own =
+            logits.f_log_softmax(1, None::<Kind>)?.f_gather(1, &class.f_unsqueeze(1)?, false)?;
+        let mut loss = own.f_squeeze_dim(1)?.f_mul(&valid)?.f_neg_()?;
         if self.gamma != 0.0 {
             let miss = loss.f_neg()?.f_expm1()?.f_neg()?;
             loss = modulated(loss, miss, self.gamma)?;
@@ -348,14 +346,18 @@ impl SoftmaxFocalLoss {
             check::shape(NAME, "alpha", alpha, &dims[1..2])?;
             check::device(NAME, "alpha", alpha, input)?;
             let alpha = check::in_kind(NAME, "alpha", alpha, logits.f_kind()?)?;
-            loss = loss.f_mul(&of_class(&alpha, &target, self.ignore_index)?)?;
+            let of_target = alpha.f_index_select(0, &class.f_flatten(0, -1)?)?;
+            loss = loss.f_mul(&of_target.f_view_as(&loss)?)?;
         }
-        if weight.is_none() && self.reduction == Reduction::Mean {
-            return over_counted(&loss.f_sum(None::<Kind>)?, &target, self.ignore_index);
+        match (weight, self.reduction) {
+            // What is ignored is 0 already.
+            (None, Reduction::Mean) => over_count(&loss.f_sum(None::<Kind>)?, &valid),
+            (None, reduction) => reduce(loss, None, MeanOver::Weights, reduction),
+            (Some(weight), reduction) => {
+                let weight = weights(NAME, [Some(weight), Some(&valid)], &loss)?;
+                reduce(loss, weight.as_ref(), MeanOver::Weights, reduction)
+            }
         }
-        let valid = weight.map(|_| target.f_ne(self.ignore_index)).transpose()?;
-        let weight = weights(NAME, [weight, valid.as_ref()], &loss)?;
-        reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
     }
 }
 

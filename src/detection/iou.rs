@@ -184,10 +184,8 @@ fn kernel(boxes1: Tensor, boxes2: Tensor, format: BoxFormat, kind: IouKind) -> R
         _ => None,
     };
     // In place where autograd keeps no copy: matrices of pairs are large.
-    let mut apart = start.f_abs()?;
-    drop(start);
-    let _ = apart.f_add_(&end.f_abs()?)?;
-    drop(end);
+    let mut apart = absolute(start)?;
+    let _ = apart.f_add_(&absolute(end)?)?;
     let mut both = size1.f_add(&size2)?;
     let hull = if kind == IouKind::Iou { None } else { Some(both.f_add(&apart)?) };
     let intersection = product(&both.f_sub_(&apart)?.f_relu_()?, 0)?;
@@ -215,6 +213,10 @@ fn kernel(boxes1: Tensor, boxes2: Tensor, format: BoxFormat, kind: IouKind) -> R
     drop(floor);
     let minus_alpha = minus_alpha(&turn.f_detach()?, &iou.f_detach()?, tiny)?;
     Ok(diou.f_addcmul(&turn, &minus_alpha)?)
+}
+
+fn absolute(mut lengths: Tensor) -> Result<Tensor> {
+    Ok(if lengths.requires_grad() { lengths.f_abs()? } else { lengths.f_abs_()? })
 }
 
 /// A quotient that is 0, with the gradient 0, where the denominator is at most `empty`.

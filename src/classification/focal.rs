@@ -233,7 +233,7 @@ fn smallest(tensor: &Tensor) -> Result<f64> {
 /// ```
 ///
 /// Finite with its gradient for every γ >= 0 and every finite logit, without a one-hot target:
-/// `1-p[y]` is taken from `log p[y]`, not from a rounded p[y].
+/// `1-p[y]` is taken from `log p[y]`, not from a rounded one.
 ///
 /// | option | default | meaning |
 /// |---|---|---|

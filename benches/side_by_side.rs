@@ -12,7 +12,7 @@ mod cases;
 use anyhow::{Context, Result, bail};
 use cases::Job;
 use std::{fs, hint::black_box, io, time::Instant};
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Cuda, Device, Kind};
 
 fn main() -> Result<()> {
     // Without a driver there is nothing to do: `cargo bench` passes --bench alone.
@@ -23,8 +23,6 @@ fn main() -> Result<()> {
     };
     tch::set_num_threads(threads.parse()?);
     let device = cases::device(device);
-    // As in a process that has trained a while: after it malloc keeps blocks of up to 32 MiB.
-    drop(Tensor::empty([(32 << 20) - (64 << 10)], (Kind::Uint8, Device::Cpu)));
     let mut job = (String::new(), None);
     for line in io::stdin().lines() {
         match answer(&line?, device, &mut job) {

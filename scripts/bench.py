@@ -3,8 +3,7 @@
 The cases and their sizes are in benches/cases/table.txt. Three processes hold the same inputs: ours
 (benches/side_by_side.rs), and scripts/bench_torch.py twice. First their results are compared. Then, round after
 round, each is asked for the median time of some forward and backward passes; the ratio of a case is the median of
-the rounds' ratios. The peak is the most memory that one pass takes beside its inputs, in processes that give freed
-memory back at once.
+the rounds' ratios. The peak is the most memory that one pass takes beside its inputs.
 
 A ratio below 1 is ours being faster or smaller; '-' was not measured (a peak under 1 MiB, a case that torch.compile
 refuses, CUDA memory of ours).
@@ -129,10 +128,11 @@ class Worker:
 
     def __init__(self, command, log, frugal=False):
         self.command, self.log, self.process = command, log, None
-        self.environment = dict(os.environ)
-        if frugal:
-            # Freed blocks go back to the system, so that the high-water mark is that of what is in use.
-            self.environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+        # A process that is timed keeps the blocks it frees: new pages cost more than most losses, and how many a
+        # process asks for depends on what it did before. One whose peak is taken gives them back at once.
+        keep = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+        give_back = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": "0"}
+        self.environment = {**os.environ, **(give_back if frugal else keep)}
         self.forgets = not frugal or can_reset_peak()
 
     def ask(self, line):

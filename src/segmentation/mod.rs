@@ -3,5 +3,11 @@
 mod dice;
 mod statistics;
 
+use crate::loss::Entry;
+
 pub use dice::{DiceForm, SoftDiceLoss};
 pub use statistics::{Nonlinearity, Statistics, StatisticsOptions, f_tp_fp_fn, tp_fp_fn};
+
+pub(crate) fn entries() -> Vec<Entry> {
+    [SoftDiceLoss::entries()].concat()
+}

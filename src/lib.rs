@@ -82,5 +82,5 @@ pub use detection::{
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
-pub use segmentation::SoftDiceLoss;
+pub use segmentation::{DiceLoss, JaccardLoss, SoftDiceLoss, TverskyLoss};
 pub use tch::Reduction;

@@ -71,7 +71,11 @@ pub mod loss;
 pub mod metrics;
 pub mod segmentation;
 
-pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
+pub use adversarial::{
+    BceGanLoss, GanLoss, GradientPenalty, HingeGanLoss, LeastSquaresGanLoss, MinMaxGanLoss,
+    NonSaturatingGanLoss, RelativisticGanLoss, WassersteinGanLoss, f_gradient_penalty, gan_by_name,
+    gradient_penalty,
+};
 pub use classification::{
     BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
 };

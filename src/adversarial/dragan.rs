@@ -129,7 +129,10 @@ impl DraganPenalty {
         let mut single = vec![1; dims.len()];
         single[0] = dims[0];
         // One number alone has the deviation 0 rather than NaN.
-        let deviation = at.f_std(at.numel() > 1)?;
+        let deviation = match at.numel() {
+            0 | 1 => Tensor::f_zeros([0i64; 0], options)?,
+            _ => at.f_std(true)?,
+        };
         let mut noise = Tensor::f_rand(&dims, options)?;
         if self.noise == DraganNoise::Symmetric {
             noise = noise.f_mul_scalar_(2.0)?.f_sub_scalar_(1.0)?;

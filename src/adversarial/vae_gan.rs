@@ -65,8 +65,8 @@ use tch::{Kind, Tensor};
 ///
 /// The algorithm in the paper descends L_GAN for the discriminator and -L_GAN for the decoder, where its
 /// equation gives L_GAN the other sign; the signs here make the discriminator tell real from made. The
-/// author's code weighs the three terms of the discriminator ½, ¼, ¼. Above a `log_variance` of 30 the
-/// variance goes on as a line, so that it stays finite.
+/// author's code weighs the three terms of the discriminator ½, ¼, ¼. Above a `log_variance` of 30 (10
+/// in `Half`) the variance goes on as a line, so that it stays finite.
 ///
 /// # Reference
 ///
@@ -144,16 +144,16 @@ impl VaeGanLoss {
     }
 
     fn prior(&self, mean: &Tensor, log_variance: &Tensor) -> Result<Tensor> {
-        /// Where exp goes on as its tangent.
-        const LARGE: f64 = 30.0;
         check::shape_is(Self::NAME, "mean", mean, mean.dim() == 2, "[N, D]")?;
         check::shape(Self::NAME, "log_variance", log_variance, &mean.size())?;
         check::device(Self::NAME, "log_variance", log_variance, mean)?;
         let samples = mean.size()[0].max(1) as f64;
+        // Where exp goes on as its tangent, so that the gradient fits in the kind.
+        let large = if log_variance.f_kind()? == Kind::Half { 10.0 } else { 30.0 };
         let mean = check::accumulated(Self::NAME, "mean", mean)?;
         let log_variance = check::accumulated(Self::NAME, "log_variance", log_variance)?;
-        let beyond = log_variance.f_sub_scalar(LARGE)?.f_relu_()?;
-        let variance = log_variance.f_clamp_max(LARGE)?.f_exp()?;
+        let beyond = log_variance.f_sub_scalar(large)?.f_relu_()?;
+        let variance = log_variance.f_clamp_max(large)?.f_exp()?;
         let variance = variance.f_mul(&beyond.f_add_scalar(1.0)?)?;
         let terms = mean.f_square()?.f_add(&variance)?.f_sub(&log_variance)?.f_sub_scalar(1.0)?;
         Ok(terms.f_sum(None::<Kind>)?.f_mul_scalar(0.5 / samples)?)

@@ -5,6 +5,7 @@ mod coverage;
 mod frechet;
 mod inception_score;
 mod kernel_distance;
+mod psnr;
 
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
@@ -16,8 +17,9 @@ pub use kernel_distance::{
     KernelDistance, KernelDistanceOptions, f_kernel_distance, f_polynomial_mmd, kernel_distance,
     polynomial_mmd,
 };
+pub use psnr::{PsnrLoss, f_psnr, psnr};
 
-use crate::{LossError, Result, check};
+use crate::{LossError, Result, check, loss::Entry};
 use tch::{Kind, Tensor};
 
 /// Two sets of features (N, D) and (M, D) in Double, each of at least `least` samples.
@@ -39,4 +41,8 @@ fn features(
         }
     };
     Ok((in_double("real", real)?, in_double("generated", generated)?))
+}
+
+pub(crate) fn entries() -> Vec<Entry> {
+    [PsnrLoss::entries()].concat()
 }

@@ -69,6 +69,7 @@ pub mod cuda;
 pub mod detection;
 pub mod loss;
 pub mod metrics;
+pub mod perceptual;
 pub mod segmentation;
 
 pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};

@@ -63,6 +63,7 @@ mod error;
 mod reduce;
 
 pub mod adversarial;
+pub mod alignment;
 pub mod classification;
 pub mod cuda;
 pub mod detection;

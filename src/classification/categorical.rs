@@ -109,8 +109,9 @@ impl<'a> Normalised<'a> {
 ///
 /// # Differences
 ///
-/// Keras has the classes in the last dimension, two classes for the two sorts of target, no smoothing
-/// of indices, and NaN where all probabilities of a position are 0. Its `ignore_class` is `ignore_index`.
+/// Keras has the classes in the last dimension (with another `axis` its smoothing still divides by the
+/// last), a class for each sort of target, no smoothing of indices, and NaN where all probabilities of
+/// a position are 0. Its `ignore_class` is `ignore_index`.
 ///
 /// # Reference
 ///

@@ -71,6 +71,15 @@ fn keras() {
         let balanced = focal.gamma(1.5).alpha(0.375).label_smoothing(0.1);
         check(&fixture, &format!("binary_focal_{target}_1.5"), balanced);
     }
+    // 1 - 1e-7 is no number in Float.
+    let ends: [(&str, Box<dyn Loss>); 2] = [
+        ("bce_ends", Box::new(BceLoss::keras())),
+        ("binary_focal_ends", Box::new(BinaryFocalCrossEntropyLoss::default())),
+    ];
+    for (case, loss) in ends {
+        let forward = |case: &Case| loss.forward(case.get("input"), case.get("target"));
+        fixture.parity_within(case, &["input"], &[Kind::Double], tolerance, forward);
+    }
     for (name, labels) in [("signs", BinaryLabels::Signs), ("zero_one", BinaryLabels::ZeroOne)] {
         check(&fixture, &format!("hinge_{name}"), HingeLoss::default().labels(labels));
         check(&fixture, &format!("squared_hinge_{name}"), HingeLoss::squared().labels(labels));

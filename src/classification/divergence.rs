@@ -294,7 +294,7 @@ impl JsDivLoss {
         let target = check::in_kind(NAME, "target", target, input.f_kind()?)?;
         let (p, log_p) = distribution(input, self.input)?;
         let (q, log_q) = distribution(target, self.target)?;
-        // In logarithms, as p log p - m log m would cancel where p and q are alike.
+        // In logarithms, which are finite where a probability is rounded to 0.
         let mixture = log_p.f_logaddexp(&log_q)?.f_sub_scalar_(std::f64::consts::LN_2)?;
         let terms = p.f_mul(&log_p.f_sub(&mixture)?)?.f_addcmul(&q, &log_q.f_sub(&mixture)?)?;
         let loss = sum_classes(&terms)?.f_mul_scalar(0.5)?;

@@ -264,9 +264,7 @@ impl CategoricalHingeLoss {
         let scores = check::accumulated(NAME, "input", input)?;
         let target = ClassTarget::new(NAME, &scores, target, self.ignore_index)?;
         let others = match &target {
-            ClassTarget::Index(classes) => {
-                scores.f_scatter_value(1, &classes.along_classes()?, 0.0)?
-            }
+            ClassTarget::Index(classes) => classes.put(&scores, 0.0)?,
             ClassTarget::Dense(target) => scores.f_mul(&target.f_neg()?.f_add_scalar_(1.0)?)?,
         };
         let (best, _) = others.f_max_dim(1, false)?;
@@ -397,8 +395,12 @@ impl MultiMarginLoss {
         let own = scores.f_gather(1, &classes.along_classes()?, false)?;
         let short = scores.f_sub(&own)?.f_add_scalar_(self.margin)?.f_relu_()?;
         let short = if self.p == 2 { short.f_square()? } else { short };
-        // The right class is in the sum, at margin - x[y] + x[y].
-        let itself = self.margin.max(0.0).powi(self.p as i32);
+        // The right class is in the sum with its margin, as that is rounded there.
+        let margin = match scores.f_kind()? {
+            Kind::Double => self.margin,
+            _ => (self.margin as f32).into(),
+        };
+        let itself = margin.max(0.0).powi(self.p as i32);
         let loss = sum_classes(&short)?.f_sub_scalar_(itself)?;
         let loss = loss.f_div_scalar(scores.size()[1].max(1))?;
         let loss = match class_weight {

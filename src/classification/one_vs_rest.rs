@@ -205,8 +205,7 @@ impl OneVsRestBceLoss {
         let off = self.label_smoothing / logits.size()[1].max(1) as f64;
         let hard = |t: f64| self.target_threshold.map_or(t, |threshold| f64::from(t > threshold));
         let (on, off) = (hard(1.0 - self.label_smoothing + off), hard(off));
-        let target = logits.f_full_like(off)?;
-        Ok(target.f_scatter_value(1, &classes.along_classes()?, on)?)
+        classes.put(&logits.f_full_like(off)?, on)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Logistic loss of scores and signs.
 ///
@@ -189,11 +189,36 @@ impl MultiLabelMarginLoss {
         let target = check::index(NAME, "target", target)?;
         let loss = match scores.numel() {
             0 => sum_classes(&scores)?,
-            _ => scores.f_multilabel_margin_loss(&target, Reduction::None)?,
+            _ => label_margins(&scores, &target)?,
         };
         let weight = weights(NAME, [weight], &loss)?;
         reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
     }
+}
+
+/// libtorch's losses of (N, C) scores, which it can differentiate once only. They are piecewise linear:
+/// with their slope as a constant they can be differentiated as often as wanted.
+fn label_margins(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let constant = scores.f_detach()?;
+    let loss = constant.f_multilabel_margin_loss(labels, Reduction::None)?;
+    if !scores.requires_grad() {
+        return Ok(loss);
+    }
+    let kind = scores.f_kind()?;
+    let before_end = labels.f_ge(0)?.f_cumprod(1, Kind::Int64)?;
+    let counts = constant.f_zeros_like()?.f_scatter_add(
+        1,
+        &labels.f_mul(&before_end)?,
+        &before_end.f_to_kind(kind)?,
+    )?;
+    let is_label = counts.f_gt(0.0)?.f_to_kind(kind)?;
+    let slope = constant.f_multilabel_margin_loss_backward(
+        &loss.f_ones_like()?,
+        labels,
+        Reduction::None,
+        &is_label,
+    )?;
+    Ok(loss.f_add(&sum_classes(&scores.f_sub(&constant)?.f_mul(&slope)?)?)?)
 }
 
 weighted_loss!(MultiLabelMarginLoss);

@@ -76,9 +76,17 @@ impl Classes {
         Ok(self.class.f_reshape([-1])?)
     }
 
-    /// (N, 1, d1, ..), to scatter along dimension 1.
+    /// (N, 1, d1, ..), to look up along dimension 1.
     pub(super) fn along_classes(&self) -> Result<Tensor> {
         Ok(self.class.f_unsqueeze(1)?)
+    }
+
+    /// Scores (N, C, d1, ..) with those of the classes replaced by `value`.
+    pub(super) fn put(&self, scores: &Tensor, value: f64) -> Result<Tensor> {
+        // Not by `f_scatter_value`: where an index is out of range tch panics as it drops the number.
+        let class = self.along_classes()?;
+        let values = Tensor::f_full(class.size(), value, (scores.f_kind()?, scores.device()))?;
+        Ok(scores.f_scatter(1, &class, &values)?)
     }
 
     /// Which targets count.

@@ -6,7 +6,7 @@ use crate::{
     loss::{Entry, Input, Target, named_loss, weighted_loss},
     reduce::{Kept, ratio, reduce, weights},
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Softmax cross entropy of logits, with class indices or class probabilities as target.
 ///
@@ -169,7 +169,8 @@ impl CrossEntropyLoss {
     ) -> Result<Tensor> {
         check::shape(NAME, "index target", target, &positions(&logits.size()))?;
         let target = check::index(NAME, "target", target)?;
-        let targets = IndexTargets { target: &target, class_weight, weight };
+        let label_smoothing = self.label_smoothing;
+        let targets = IndexTargets { target: &target, class_weight, weight, label_smoothing };
         targets.reduce(NAME, self.ignore_index, self.reduction, |reduction| {
             self.libtorch(logits, &target, class_weight, reduction)
         })
@@ -181,6 +182,7 @@ pub(super) struct IndexTargets<'a> {
     pub(super) target: &'a Tensor,
     pub(super) class_weight: Option<&'a Tensor>,
     pub(super) weight: Option<&'a Tensor>,
+    pub(super) label_smoothing: f64,
 }
 
 impl IndexTargets<'_> {
@@ -192,6 +194,16 @@ impl IndexTargets<'_> {
         reduction: Reduction,
         losses: impl Fn(Reduction) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        if let (Some(class_weight), None, Reduction::Mean) =
+            (self.class_weight, self.weight, reduction)
+        {
+            if self.label_smoothing == 0.0 && positive_on_host(class_weight)? {
+                // libtorch sums the weights as it goes; its 0/0 is where every target is ignored.
+                let mean = losses(Reduction::Mean)?;
+                let counts = self.target.f_ne(ignore_index)?.f_any()?;
+                return Ok(mean.f_where_self(&counts, &mean.f_zeros_like()?)?);
+            }
+        }
         let (total, weight) = match (self.weight, reduction) {
             (None, Reduction::None) => return losses(Reduction::None),
             (None, _) => (losses(Reduction::Sum)?, None),
@@ -224,6 +236,12 @@ impl IndexTargets<'_> {
 /// `total` by the number of targets that are `valid`, 0 where none is.
 pub(super) fn over_count(total: &Tensor, valid: &Tensor) -> Result<Tensor> {
     Ok(total.f_div(&valid.f_count_nonzero(None)?.f_clamp_min(1)?)?)
+}
+
+/// Whether all weights are above 0, where to look makes no device wait.
+fn positive_on_host(class_weight: &Tensor) -> Result<bool> {
+    let on_host = class_weight.device() == Device::Cpu && class_weight.numel() > 0;
+    Ok(on_host && class_weight.f_min()?.f_double_value(&[])? > 0.0)
 }
 
 /// The weight of each target's class, 0 where the target is ignored.
@@ -522,7 +540,7 @@ impl NllLoss {
         let target = check::index(NAME, "target", target)?;
         let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &input)?;
         let class_weight = class_weight.as_ref();
-        let targets = IndexTargets { target: &target, class_weight, weight };
+        let targets = IndexTargets { target: &target, class_weight, weight, label_smoothing: 0.0 };
         targets.reduce(NAME, self.ignore_index, self.reduction, |reduction| {
             Ok(input.f_nll_loss_nd(&target, class_weight, reduction, self.ignore_index)?)
         })

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 
+import bench_torch_classification
 import torch
 import torch.nn.functional as F
 from timm.loss import LabelSmoothingCrossEntropy
@@ -321,13 +322,14 @@ def gradient_penalty_conv(inputs):
     return loss, inputs.critic(inputs.kernel(32, inputs.size[1], 4, 4), inputs.kernel(64, 32, 4, 4))
 
 
+CASES = {**vars(bench_torch_classification), **globals()}
 SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_focal}
 
 
 class Job:
     def __init__(self, case, size, device, compiled):
         torch.manual_seed(0)
-        case = SAME.get(case) or globals()[case]
+        case = SAME.get(case) or CASES[case]
         self.function, self.inputs = case(Inputs([int(number) for number in size.split("x")], device))
         if compiled:
             torch.compiler.reset()

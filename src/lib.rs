@@ -70,7 +70,9 @@ pub mod detection;
 pub mod loss;
 pub mod metrics;
 pub mod perceptual;
+pub mod regression;
 pub mod segmentation;
+pub mod variational;
 
 pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
 pub use classification::{
@@ -90,8 +92,14 @@ pub use detection::{
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
+pub use regression::{
+    BalancedL1Loss, CharbonnierLoss, CosineEmbeddingLoss, CosineSimilarityLoss, GaussianNllLoss,
+    HuberLoss, L1Loss, LogCoshLoss, MapeLoss, MseLoss, MsleLoss, PoissonNllLoss, QuantileLoss,
+    RmseLoss, SmoothL1Loss,
+};
 pub use segmentation::{
     DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
     JaccardLoss, LogCoshDiceLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
 };
 pub use tch::Reduction;
+pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

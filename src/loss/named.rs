@@ -419,10 +419,14 @@ pub fn parse(text: &str, device: Device) -> Result<Box<dyn Loss>> {
 /// Every loss of this crate, room by room; `cargo run --example catalogue` prints it.
 pub fn catalogue() -> Vec<Entry> {
     [
+        crate::regression::entries(),
         crate::classification::entries(),
         crate::segmentation::entries(),
         crate::detection::entries(),
         crate::adversarial::entries(),
+        crate::perceptual::entries(),
+        crate::variational::entries(),
+        crate::metrics::entries(),
     ]
     .concat()
 }

@@ -81,5 +81,5 @@ pub use detection::{
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
-pub use segmentation::SoftDiceLoss;
+pub use segmentation::{LovaszHingeLoss, LovaszSoftmaxLoss, SoftDiceLoss};
 pub use tch::Reduction;

@@ -1,7 +1,9 @@
 //! Overlap statistics of a segmentation and the losses made of them.
 
 mod dice;
+mod lovasz;
 mod statistics;
 
 pub use dice::{DiceForm, SoftDiceLoss};
+pub use lovasz::{LovaszClasses, LovaszHingeLoss, LovaszSoftmaxLoss};
 pub use statistics::{Nonlinearity, Statistics, StatisticsOptions, f_tp_fp_fn, tp_fp_fn};

@@ -93,12 +93,65 @@ pub enum LossError {
         /// Its error.
         source: Box<LossError>,
     },
+    /// No loss has the name that was asked for.
+    #[error("there is no loss named `{name}`{}", did_you_mean(near))]
+    Name {
+        /// The name that was asked for.
+        name: String,
+        /// Names like it.
+        near: Vec<String>,
+    },
+    /// A loss that was asked for by name is no function of an input and a target.
+    #[error("`{name}` takes more than an input and a target; make it with {make}")]
+    Apart {
+        /// The name that was asked for.
+        name: String,
+        /// The type or function to use.
+        make: String,
+    },
+    /// A loss asked for by name does not have an option that was given.
+    #[error("{loss}: no option `{option}`; there are {}", known.join(", "))]
+    OptionName {
+        /// The loss that was asked for.
+        loss: String,
+        /// The option that was given.
+        option: String,
+        /// The options that it has.
+        known: Vec<String>,
+    },
+    /// An option of a loss asked for by name has a value of the wrong type.
+    #[error("{loss}: expected {option} to be {expected}, got {got}")]
+    OptionValue {
+        /// The loss that was asked for.
+        loss: String,
+        /// The option's name.
+        option: String,
+        /// What it can be.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+    /// A text of options or losses could not be read.
+    #[error("cannot read `{text}`: {message}")]
+    Parse {
+        /// The whole text.
+        text: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// An error of the caller's own, from a closure used as a loss.
     #[error(transparent)]
     Other(#[from] Box<dyn std::error::Error + Send + Sync>),
     /// libtorch refused; only the first line of its message is shown, `source` has the rest.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] TchError),
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    match near {
+        [] => "; loss::catalogue() lists all".to_owned(),
+        near => format!("; did you mean {}?", near.join(" or ")),
+    }
 }
 
 fn first_line(error: &TchError) -> String {

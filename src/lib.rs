@@ -60,13 +60,13 @@
 
 mod check;
 mod error;
-mod loss;
 mod reduce;
 
 pub mod adversarial;
 pub mod classification;
 pub mod cuda;
 pub mod detection;
+pub mod loss;
 pub mod metrics;
 pub mod segmentation;
 

@@ -1,6 +1,8 @@
 //! The gradient penalty of Wasserstein GANs.
 
-use crate::{LossError, MeanOver, Reduction, Result, check, error::unwrap, reduce::reduce};
+use crate::{
+    LossError, MeanOver, Reduction, Result, check, error::unwrap, loss::named_loss, reduce::reduce,
+};
 use tch::{Kind, Tensor};
 
 const NAME: &str = "GradientPenalty";
@@ -157,6 +159,11 @@ impl GradientPenalty {
     ) -> Tensor {
         unwrap(self.f_forward_with_mixing(|x| Ok(critic(x)), real, fake, mixing))
     }
+}
+
+named_loss! {
+    apart GradientPenalty: "gradient_penalty", "WGAN-GP", Self::default(),
+    [lambda, target, one_sided],
 }
 
 /// [`GradientPenalty`] with its defaults, λ 10 and γ 1, as a function.

@@ -2,7 +2,7 @@
 
 use crate::{
     MeanOver, Reduction, Result, check,
-    loss::weighted_loss,
+    loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
 use tch::Tensor;
@@ -171,6 +171,12 @@ impl BceWithLogitsLoss {
 
 weighted_loss!(BceWithLogitsLoss);
 
+named_loss! {
+    BceWithLogitsLoss: "bce_with_logits", BinaryLogits => Dense, "torch.nn.BCEWithLogitsLoss",
+    [weight, pos_weight, label_smoothing, ignore_index, mean_over, reduction],
+    aliases ["binary_cross_entropy_with_logits"],
+}
+
 /// Binary cross entropy of probabilities.
 ///
 /// ```text
@@ -281,3 +287,8 @@ impl BceLoss {
 }
 
 weighted_loss!(BceLoss);
+
+named_loss! {
+    BceLoss: "bce", BinaryProbabilities => Dense, "torch.nn.BCELoss",
+    [weight, ignore_index, mean_over, reduction], aliases ["binary_cross_entropy"],
+}

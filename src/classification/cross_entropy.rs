@@ -2,7 +2,7 @@
 
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
-    loss::weighted_loss,
+    loss::{Entry, Input, Target, named_loss, weighted_loss},
     reduce::{Kept, ratio, reduce, weights},
 };
 use tch::{Kind, Tensor};
@@ -223,6 +223,11 @@ fn of_class(class_weight: &Tensor, target: &Tensor, ignore_index: i64) -> Result
 
 weighted_loss!(CrossEntropyLoss);
 
+named_loss! {
+    CrossEntropyLoss: "cross_entropy", Logits => IndexOrDense, "torch.nn.CrossEntropyLoss",
+    [weight, ignore_index, label_smoothing, reduction], aliases ["ce", "softmax_cross_entropy"],
+}
+
 /// Cross entropy with smoothed labels: the share `label_smoothing` of each target is spread evenly.
 ///
 /// ```text
@@ -290,6 +295,23 @@ impl LabelSmoothing {
     /// `Mean` by default.
     pub fn reduction(self, reduction: Reduction) -> Self {
         LabelSmoothing(self.0.reduction(reduction))
+    }
+
+    pub(crate) fn entries() -> Vec<Entry> {
+        let entry = Entry::new("label_smoothing", |options| {
+            let mut loss = Self::default();
+            options.read("label_smoothing", &mut loss.0.label_smoothing)?;
+            options.read("ignore_index", &mut loss.0.ignore_index)?;
+            options.read("reduction", &mut loss.0.reduction)?;
+            Ok(Box::new(loss))
+        });
+        vec![
+            entry
+                .of_type("LabelSmoothing", module_path!())
+                .aliases(&["label_smoothing_cross_entropy"])
+                .follows("timm `LabelSmoothingCrossEntropy`")
+                .takes(Input::Logits, Target::Index),
+        ]
     }
 
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {

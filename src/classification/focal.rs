@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     MeanOver, Reduction, Result, check,
-    loss::weighted_loss,
+    loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
 use tch::{Kind, Tensor};
@@ -204,6 +204,13 @@ impl FocalLoss {
 
 weighted_loss!(FocalLoss);
 
+named_loss! {
+    FocalLoss: "focal", BinaryLogits => Dense, "torchvision `sigmoid_focal_loss`",
+    [gamma, alpha, pos_weight, label_smoothing, ignore_index, reduction],
+    aliases ["sigmoid_focal", "binary_focal"],
+    presets { "focal_yolov5" => Self::yolov5(), "YOLOv5 `FocalLoss`" },
+}
+
 /// `log(1 + exp(x))`.
 fn softplus(x: &Tensor) -> Result<Tensor> {
     Ok(match x.f_kind()? {
@@ -362,3 +369,8 @@ impl SoftmaxFocalLoss {
 }
 
 weighted_loss!(SoftmaxFocalLoss);
+
+named_loss! {
+    SoftmaxFocalLoss: "softmax_focal", Logits => Index, "Lin et al. 2017",
+    [gamma, alpha, ignore_index, reduction], aliases ["multiclass_focal"],
+}

@@ -3,7 +3,7 @@
 use super::{BoxFormat, IouKind, iou::aligned};
 use crate::{
     MeanOver, Reduction, Result, check,
-    loss::weighted_loss,
+    loss::{named_loss, weighted_loss},
     reduce::{reduce, weights},
 };
 use tch::Tensor;
@@ -25,7 +25,7 @@ fn iou_loss(
 }
 
 macro_rules! iou_losses {
-    ($($loss:ident: $kind:ident { $(#[$purpose:meta])+ } { $(#[$examples:meta])+ })+) => {$(
+    ($($loss:ident: $kind:ident, $name:literal, $follows:literal { $(#[$purpose:meta])+ } { $(#[$examples:meta])+ })+) => {$(
         $(#[$purpose])+
         ///
         /// | option | default | meaning |
@@ -89,11 +89,13 @@ macro_rules! iou_losses {
         }
 
         weighted_loss!($loss);
+
+        named_loss! { $loss: $name, Boxes => Dense, $follows, [format, reduction] }
     )+};
 }
 
 iou_losses! {
-    IoULoss: Iou {
+    IoULoss: Iou, "iou", "1 - torchvision `box_iou`" {
         /// IoU loss of predicted boxes.
         ///
         /// ```text
@@ -126,7 +128,7 @@ iou_losses! {
         /// See also [`GIoULoss`].
     }
 
-    GIoULoss: GIoU {
+    GIoULoss: GIoU, "giou", "torchvision `generalized_box_iou_loss`" {
         /// Generalised IoU loss of predicted boxes.
         ///
         /// ```text
@@ -159,7 +161,7 @@ iou_losses! {
         /// `generalized_box_iou_loss`, whose default is no reduction. See also [`DIoULoss`].
     }
 
-    DIoULoss: DIoU {
+    DIoULoss: DIoU, "diou", "torchvision `distance_box_iou_loss`" {
         /// Distance IoU loss of predicted boxes.
         ///
         /// ```text
@@ -191,7 +193,7 @@ iou_losses! {
         /// `distance_box_iou_loss`, whose default is no reduction. See also [`CIoULoss`].
     }
 
-    CIoULoss: CIoU {
+    CIoULoss: CIoU, "ciou", "torchvision `complete_box_iou_loss`" {
         /// Complete IoU loss of predicted boxes: overlap, distance and aspect ratio.
         ///
         /// ```text

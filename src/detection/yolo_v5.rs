@@ -5,7 +5,9 @@ use super::{
     boxes::BoxFormat,
     iou::{IouKind, f_bbox_iou},
 };
-use crate::{BceWithLogitsLoss, FocalLoss, Loss, LossError, Result, check, error::unwrap};
+use crate::{
+    BceWithLogitsLoss, FocalLoss, Loss, LossError, Result, check, error::unwrap, loss::named_loss,
+};
 use tch::{Device, Kind, Tensor};
 
 const NAME: &str = "YoloV5Loss";
@@ -209,6 +211,14 @@ struct Matches {
     classes: Vec<i64>,
     /// Centre relative to the cell, width and height, in cells.
     boxes: Vec<f64>,
+}
+
+named_loss! {
+    apart YoloV5Loss: "yolo_v5", "YOLOv5 `ComputeLoss`", Self::new(Anchors::coco()),
+    [
+        iou, gr, anchor_t, balance, autobalance, label_smoothing, focal_gamma, cls_pos_weight,
+        obj_pos_weight, duplicates
+    ],
 }
 
 impl YoloV5Loss {

@@ -1,7 +1,11 @@
 //! Soft Dice.
 
 use super::statistics::{Nonlinearity, Overlap, StatisticsOptions, overlap};
-use crate::{LossError, MeanOver, Reduction, Result, check, loss::weighted_loss, reduce::reduce};
+use crate::{
+    LossError, MeanOver, Reduction, Result, check,
+    loss::{named_loss, option_enum, weighted_loss},
+    reduce::reduce,
+};
 use tch::Tensor;
 
 /// What a [`SoftDiceLoss`] makes of a score.
@@ -213,3 +217,11 @@ impl SoftDiceLoss {
 }
 
 weighted_loss!(SoftDiceLoss);
+
+option_enum!(DiceForm { DiceForm::Negative => "negative", DiceForm::OneMinus => "one_minus" });
+
+named_loss! {
+    SoftDiceLoss: "soft_dice", Probabilities => IndexOrDense, "SegLossOdyssey `SoftDiceLoss`",
+    [apply_nonlin, batch_dice, do_bg, smooth, square, ignore_index, form, reduction],
+    presets { "soft_dice_nnunet" (Logits => IndexOrDense) => Self::nnunet(), "nnU-Net `MemoryEfficientSoftDiceLoss`" },
+}

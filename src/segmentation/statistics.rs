@@ -1,6 +1,6 @@
 //! Soft true positives, false positives and false negatives, summed per class.
 
-use crate::{LossError, Result, check, error::unwrap};
+use crate::{LossError, Result, check, error::unwrap, loss::option_enum};
 use tch::{Kind, Tensor};
 
 /// What turns the input of a segmentation loss into probabilities.
@@ -14,6 +14,12 @@ pub enum Nonlinearity {
     /// Sigmoid: each class is there or not.
     Sigmoid,
 }
+
+option_enum!(Nonlinearity {
+    Nonlinearity::None => "none",
+    Nonlinearity::Softmax => "softmax",
+    Nonlinearity::Sigmoid => "sigmoid",
+});
 
 /// What [`tp_fp_fn`] counts, and over what.
 ///

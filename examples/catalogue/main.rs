@@ -1,0 +1,89 @@
+//! Prints every loss of the crate: name, what it takes, whom it follows, options with defaults.
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use serde_json::json;
+use tch_losses::loss::{Entry, Registry};
+
+/// Lists the losses that can be made by name, with their options and defaults.
+#[derive(Debug, Parser)]
+#[command(name = "catalogue")]
+struct Cli {
+    /// Only losses with this in a name, a module, or what they follow
+    filter: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let registry = Registry::default();
+    let wanted = cli.filter.unwrap_or_default().to_lowercase();
+    let found: Vec<&Entry> =
+        registry.entries().iter().filter(|entry| matches(entry, &wanted)).collect();
+    if found.is_empty() {
+        // The error of a wrong name lists names like it.
+        registry.by_name(&wanted, &Default::default())?;
+        bail!("no loss has `{wanted}` in its names");
+    }
+    if cli.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&found.iter().map(|e| object(e)).collect::<Vec<_>>())?
+        );
+        return Ok(());
+    }
+    let mut module = "";
+    for entry in &found {
+        if entry.module != module {
+            module = &entry.module;
+            println!("\n{module}");
+        }
+        show(entry);
+    }
+    println!(
+        "\n{} names; loss::parse also makes sums of them: \"soft_dice_nnunet + 0.5*ce\"",
+        found.len()
+    );
+    Ok(())
+}
+
+fn matches(entry: &Entry, wanted: &str) -> bool {
+    let texts = [&entry.name, &entry.type_name, &entry.module, &entry.follows];
+    texts.into_iter().chain(&entry.aliases).any(|text| text.to_lowercase().contains(wanted))
+}
+
+fn takes(entry: &Entry) -> String {
+    match entry.takes {
+        Some((input, target)) => format!("{input:?}, {target:?}"),
+        None => "not by name".to_owned(),
+    }
+}
+
+fn show(entry: &Entry) {
+    println!("  {:<28} {:<32} {}", entry.name, entry.type_name, entry.follows);
+    let options: Vec<String> =
+        entry.options().into_iter().map(|(name, default)| format!("{name}={default}")).collect();
+    println!("      takes    {}", takes(entry));
+    if !options.is_empty() {
+        println!("      options  {}", options.join(", "));
+    }
+    if !entry.aliases.is_empty() {
+        println!("      also     {}", entry.aliases.join(", "));
+    }
+}
+
+fn object(entry: &Entry) -> serde_json::Value {
+    let options: serde_json::Map<_, _> =
+        entry.options().into_iter().map(|(name, default)| (name, json!(default))).collect();
+    json!({
+        "name": entry.name,
+        "type": entry.type_name,
+        "module": entry.module,
+        "follows": entry.follows,
+        "takes": takes(entry),
+        "aliases": entry.aliases,
+        "options": options,
+    })
+}

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from timm.loss import LabelSmoothingCrossEntropy
 from torchvision import ops
 
+import bench_torch_compound
+
 
 class Inputs:
     """Draws on the CPU, in the order that benches/cases/mod.rs does."""
@@ -327,7 +329,7 @@ SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_f
 class Job:
     def __init__(self, case, size, device, compiled):
         torch.manual_seed(0)
-        case = SAME.get(case) or globals()[case]
+        case = SAME.get(case) or globals().get(case) or getattr(bench_torch_compound, case)
         self.function, self.inputs = case(Inputs([int(number) for number in size.split("x")], device))
         if compiled:
             torch.compiler.reset()

@@ -2,7 +2,7 @@
 
 use crate::{
     LossError, Reduction, Result, check,
-    loss::weighted_loss,
+    loss::{named_loss, option_enum, weighted_loss},
     reduce::{Kept, ratio, weights},
 };
 use tch::{Kind, Tensor};
@@ -177,6 +177,12 @@ impl LovaszHingeLoss {
 }
 
 weighted_loss!(LovaszHingeLoss);
+
+named_loss! {
+    LovaszHingeLoss: "lovasz_hinge", BinaryLogits => Dense, "smp `LovaszLoss`",
+    [per_image, per_class, ignore_index, reduction], aliases ["binary_lovasz"],
+    presets { "lovasz_hinge_kornia" => Self::kornia(), "kornia `lovasz_hinge_loss`" },
+}
 
 /// Lovász-softmax loss of logits with index targets: a surrogate of the mean Jaccard index.
 ///
@@ -365,6 +371,17 @@ impl LovaszSoftmaxLoss {
 
 weighted_loss!(LovaszSoftmaxLoss);
 
+option_enum!(LovaszClasses {
+    LovaszClasses::Present => "present",
+    LovaszClasses::All => "all",
+});
+
+named_loss! {
+    LovaszSoftmaxLoss: "lovasz_softmax", Logits => Index, "smp `LovaszLoss`",
+    [classes, per_image, weight, ignore_index, reduction], aliases ["lovasz"],
+    presets { "lovasz_softmax_kornia" => Self::kornia(), "kornia `lovasz_softmax_loss`" },
+}
+
 /// `value` (C) or (N, C), each counting `counts` times: the mean over classes, then over images.
 fn reduced(value: Tensor, counts: &Tensor, reduction: Reduction) -> Result<Tensor> {
     let weighted = value.f_mul(counts)?;
@@ -514,16 +531,15 @@ fn sorted(
         Some(weight) => union.f_sub(weight)?.f_addcmul_(weight, &of_class)?,
         None => union.f_sub_scalar(1.0)?.f_add_(&of_class)?,
     };
-    let whole = foreground.f_logical_or_(&before.f_le(0.0)?)?;
-    let mut step = intersection.f_div_(&before)?.f_masked_fill_(&whole, 1.0)?;
-    step = step.f_div_(&union.f_threshold_(0.0, 1.0)?)?;
+    let whole = before.f_le(0.0)?.f_logical_or(&foreground)?;
+    let share = intersection.f_div(&before)?.f_masked_fill(&whole, 1.0)?;
+    let mut step = share.f_div(&union.f_threshold(0.0, 1.0)?)?;
     if let Some(weight) = &weight {
-        step = step.f_mul_(weight)?;
+        step = step.f_mul(weight)?;
     }
     let value = errors.f_mul(&step)?.f_sum_dim_intlist(-1, false, None::<Kind>)?;
     let slope = match with_slope {
-        // The errors are of no use any more: a place for the slopes.
-        true => Some(errors.f_scatter_(-1, &order, &step)?),
+        true => Some(step.f_scatter(-1, &order, &step)?),
         false => None,
     };
     Ok(Sorted { value, present: present.f_squeeze_dim(-1)?, total, slope })

@@ -11,5 +11,5 @@ pub use lovasz::{LovaszClasses, LovaszHingeLoss, LovaszSoftmaxLoss};
 pub use statistics::{Nonlinearity, Statistics, StatisticsOptions, f_tp_fp_fn, tp_fp_fn};
 
 pub(crate) fn entries() -> Vec<Entry> {
-    [SoftDiceLoss::entries()].concat()
+    [SoftDiceLoss::entries(), LovaszHingeLoss::entries(), LovaszSoftmaxLoss::entries()].concat()
 }

@@ -5,7 +5,7 @@ use crate::{
     loss::{named_loss, option_enum, weighted_loss},
     reduce::{Kept, ratio, weights},
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Which classes enter the mean of a [`LovaszSoftmaxLoss`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -504,7 +504,7 @@ fn sorted(
 ) -> Result<Sorted> {
     let kind = errors.f_kind()?;
     let last = errors.size().last().copied().unwrap_or_default() - 1;
-    let (errors, order) = errors.f_sort(-1, true)?;
+    let (errors, order) = from_the_largest(errors)?;
     let foreground = foreground.f_gather(-1, &order, false)?;
     let weight = weight.map(|weight| weight.f_gather(-1, &order, false)).transpose()?;
     // What was met so far, and what of it is of the class.
@@ -544,3 +544,24 @@ fn sorted(
     };
     Ok(Sorted { value, present: present.f_squeeze_dim(-1)?, total, slope })
 }
+
+/// Sorts each row of errors, which are not negative; also says where they were.
+fn from_the_largest(errors: Tensor) -> Result<(Tensor, Tensor)> {
+    let (kind, size) = (errors.f_kind()?, errors.size());
+    let row = size.last().copied().unwrap_or_default();
+    if errors.device() != Device::Cpu || row < FOR_RADIX {
+        return Ok(errors.f_sort(-1, true)?);
+    }
+    // On the CPU libtorch has a radix sort of integers in one dimension, which takes a ninth of the
+    // time. The bits of numbers above 0 are in the order of the numbers, those of their complements
+    // in the opposite one.
+    let bits = if kind == Kind::Double { Kind::Int64 } else { Kind::Int };
+    let keys = errors.f_view_dtype(bits)?.f_bitwise_not()?.f_reshape([-1, row])?;
+    let rows = keys.f_unbind(0)?.into_iter().map(|keys| keys.f_sort(-1, false));
+    let (keys, order): (Vec<_>, Vec<_>) = rows.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let whole = |rows: Vec<Tensor>| Tensor::f_stack(&rows, 0)?.f_view(size.as_slice());
+    Ok((whole(keys)?.f_bitwise_not_()?.f_view_dtype(kind)?, whole(order)?))
+}
+
+/// Below this libtorch takes its usual sort for integers too.
+const FOR_RADIX: i64 = 1 << 15;

@@ -80,6 +80,7 @@ pub use detection::{
 };
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
+pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
 pub use segmentation::{LovaszHingeLoss, LovaszSoftmaxLoss, SoftDiceLoss};
 pub use tch::Reduction;

@@ -2,9 +2,12 @@
 
 mod common;
 
-use common::{Case, Fixture, tolerance};
+use common::{Case, Fixture, assert_close, device, tolerance, value_and_grad};
 use tch::{Kind, Reduction, Tensor};
-use tch_losses::{Loss, LovaszHingeLoss, LovaszSoftmaxLoss};
+use tch_losses::{
+    Loss, LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss,
+    metrics::{MS_SSIM_WEIGHTS, SsimOptions, SsimPadding, ms_ssim, ssim, ssim_map},
+};
 
 const BOTH: [Kind; 2] = [Kind::Double, Kind::Float];
 
@@ -53,6 +56,64 @@ fn lovasz() {
             let loss = ignoring.clone().weight(own(c, "weight")).reduction(reduction);
             loss.forward_weighted(c.get("input"), c.get("target"), c.get("pixel"))
         });
+    }
+    fixture.finish();
+}
+
+/// An image that the exporter makes too.
+fn waves(height: i64, width: i64, phase: f64) -> Tensor {
+    let count = |n| Tensor::arange(n, (Kind::Double, device()));
+    let down = (count(height) * 0.37 + phase).sin() * 0.25;
+    let across = (count(width) * (0.23 * (1.0 + phase))).cos() * 0.25;
+    (down.view([1, 1, -1, 1]) + across.view([1, 1, 1, -1])) + 0.5
+}
+
+#[test]
+fn structural_similarity() {
+    let fixture = Fixture::open("ssim");
+    let check = |name: &str, f: &dyn Fn(&Tensor, &Tensor) -> Tensor| {
+        let of_case = |c: &Case| f(c.get("input"), c.get("target"));
+        fixture.parity(name, &["input", "target"], of_case);
+    };
+    let per_image = |options: SsimOptions| {
+        move |x: &Tensor, y: &Tensor| ssim(x, y, options).mean_dim(1, false, None::<Kind>)
+    };
+    let wang = SsimOptions::new(1.0);
+    check("wang_piq", &per_image(wang));
+    check("wang_kornia", &|x, y| ssim_map(x, y, wang));
+    check("reflect_torchmetrics", &per_image(SsimOptions::torchmetrics(1.0)));
+    let seven = wang.padding(SsimPadding::Reflect).kernel_size(7);
+    check("reflect_kornia", &|x, y| ssim_map(x, y, seven));
+    let options = SsimOptions::new(255.0).kernel_size(5).sigma(0.9).k1(0.02).k2(0.05);
+    check("options_piq", &per_image(options));
+    fixture.parity("zeros", &["input"], |c| {
+        ssim_map(c.get("input"), c.get("target"), SsimOptions::basnet())
+    });
+    for (name, options) in [("wang_skimage", wang), ("skimage_defaults", SsimOptions::skimage(1.0))]
+    {
+        fixture.parity(name, &[], |c| ssim(c.get("input"), c.get("target"), options));
+    }
+    let reflecting = SsimLoss::new(SsimOptions::torchmetrics(1.0));
+    fixture.parity("loss_kornia", &["input"], |c| forward(&reflecting, c));
+    fixture.parity("loss_weighted", &["input", "target"], |c| {
+        let loss = SsimLoss::new(wang.kernel_size(5));
+        loss.forward_weighted(c.get("input"), c.get("target"), c.get("weight"))
+    });
+
+    let small = wang.kernel_size(3).sigma(0.8);
+    fixture.parity("ms_piq", &["input"], |c| forward(&MsSsimLoss::new(small), c));
+    check("ms_piq_three_scales", &|x, y| {
+        MsSsimLoss::new(small).weights([0.2, 0.5, 0.3]).forward(x, y)
+    });
+    check("ms_odd_and_even", &|x, y| ms_ssim(x, y, small, &[0.3, 0.7]));
+    let large = fixture.case("ms_piq_large", Kind::Double);
+    for kind in BOTH {
+        let [x, y] = [0.1, 0.4].map(|phase| waves(179, 163, phase).to_kind(kind));
+        let (value, grad) =
+            value_and_grad(&x, |x| ms_ssim(x, &y, wang, &MS_SSIM_WEIGHTS).mean(None::<Kind>));
+        assert_close("all scales", &value, large.get("value"), tolerance(kind));
+        let grad = grad.view([179, 163]).slice(0, 0, None, 17).slice(1, 0, None, 13);
+        assert_close("all scales, gradient", &grad, large.get("grad"), tolerance(kind));
     }
     fixture.finish();
 }

@@ -416,8 +416,9 @@ struct Extension {
     total: Tensor,
 }
 
-/// About as many numbers are sorted at a time: enough to keep a GPU busy, and little memory.
-const AT_A_TIME: i64 = 1 << 20;
+/// How many numbers are sorted at a time, or a sixteenth of all where that is more: enough to keep
+/// all cores busy, while what sorting needs stays small beside the scores.
+const AT_A_TIME: i64 = 1 << 18;
 
 /// The Lovász extension of the Jaccard loss of each class, from scores (N, C, P).
 ///
@@ -447,7 +448,7 @@ fn extension(
     let detached = scores.f_detach()?;
     let slopes = if scores.requires_grad() { Some(detached.f_empty_like()?) } else { None };
     let (mut values, mut present, mut total) = (vec![], vec![], vec![]);
-    let step = (AT_A_TIME / (images * pixels)).clamp(1, classes);
+    let step = (AT_A_TIME / (images * pixels)).max(classes / 16).clamp(1, classes);
     let mut first = 0;
     while first < classes {
         let count = step.min(classes - first);
@@ -504,7 +505,7 @@ fn sorted(
 ) -> Result<Sorted> {
     let kind = errors.f_kind()?;
     let last = errors.size().last().copied().unwrap_or_default() - 1;
-    let (errors, order) = from_the_largest(errors)?;
+    let (mut errors, order) = from_the_largest(errors)?;
     let foreground = foreground.f_gather(-1, &order, false)?;
     let weight = weight.map(|weight| weight.f_gather(-1, &order, false)).transpose()?;
     // What was met so far, and what of it is of the class.
@@ -521,9 +522,9 @@ fn sorted(
     // Sums of one number, which do not keep the whole.
     let at_last = |t: &Tensor| t.f_narrow(-1, last, 1)?.f_sum_dim_intlist(-1, true, None::<Kind>);
     let (present, total) = (at_last(&found)?, at_last(&met)?.f_squeeze_dim(-1)?);
-    let intersection = present.f_sub(&found)?;
-    let union = met.f_sub(&found)?.f_add_(&present)?;
-    drop(found);
+    let mut intersection = present.f_sub(&found)?;
+    let mut union = met.f_sub(&found)?.f_add_(&present)?;
+    drop((met, found));
     // J_i - J_(i-1) without a difference of numbers near each other: w / U_i for a pixel of the
     // class, else w I_i / (U_i U_(i-1)). Where nothing was in the union yet, J goes from 0 to 1.
     let of_class = foreground.f_to_kind(kind)?;
@@ -531,15 +532,18 @@ fn sorted(
         Some(weight) => union.f_sub(weight)?.f_addcmul_(weight, &of_class)?,
         None => union.f_sub_scalar(1.0)?.f_add_(&of_class)?,
     };
-    let whole = before.f_le(0.0)?.f_logical_or(&foreground)?;
-    let share = intersection.f_div(&before)?.f_masked_fill(&whole, 1.0)?;
-    let mut step = share.f_div(&union.f_threshold(0.0, 1.0)?)?;
+    drop(of_class);
+    let whole = before.f_le(0.0)?.f_logical_or_(&foreground)?;
+    let mut share = intersection.f_div_(&before)?.f_masked_fill_(&whole, 1.0)?;
+    drop(before);
+    let mut step = share.f_div_(&union.f_threshold_(0.0, 1.0)?)?;
+    drop(union);
     if let Some(weight) = &weight {
-        step = step.f_mul(weight)?;
+        step = step.f_mul_(weight)?;
     }
-    let value = errors.f_mul(&step)?.f_sum_dim_intlist(-1, false, None::<Kind>)?;
+    let value = errors.f_mul_(&step)?.f_sum_dim_intlist(-1, false, None::<Kind>)?;
     let slope = match with_slope {
-        true => Some(step.f_scatter(-1, &order, &step)?),
+        true => Some(errors.f_scatter_(-1, &order, &step)?),
         false => None,
     };
     Ok(Sorted { value, present: present.f_squeeze_dim(-1)?, total, slope })

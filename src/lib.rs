@@ -63,6 +63,7 @@ mod error;
 mod reduce;
 
 pub mod adversarial;
+pub mod alignment;
 pub mod classification;
 pub mod cuda;
 pub mod detection;
@@ -82,5 +83,7 @@ pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
-pub use segmentation::{LovaszHingeLoss, LovaszSoftmaxLoss, SoftDiceLoss};
+pub use segmentation::{
+    DiceLoss, JaccardLoss, LovaszHingeLoss, LovaszSoftmaxLoss, SoftDiceLoss, TverskyLoss,
+};
 pub use tch::Reduction;

@@ -7,20 +7,30 @@ use common::{
     leaf, rand, randint, randn, tensor, tolerance, value_and_grad,
 };
 use tch::{Kind, Reduction, Tensor};
-use tch_losses::{Loss, LovaszHingeLoss, LovaszSoftmaxLoss, segmentation::LovaszClasses};
+use tch_losses::{
+    Loss, LovaszHingeLoss, LovaszSoftmaxLoss,
+    segmentation::{Aggregate, EmptyClass, Nonlinearity},
+};
 
 const SHAPE: [i64; 4] = [2, 4, 3, 5];
+
+const AGGREGATES: [Aggregate; 2] = [Aggregate::PerImage, Aggregate::Batch];
 
 /// Every combination of options that changes the maths; all ignore 255.
 fn softmax() -> Vec<LovaszSoftmaxLoss> {
     let mut all = vec![];
-    for classes in [LovaszClasses::Present, LovaszClasses::All] {
-        for per_image in [false, true] {
-            for weight in [None, Some(tensor(&[0.5, 2.0, 1.5, 0.7], &[4]))] {
-                let loss = LovaszSoftmaxLoss::default().classes(classes).per_image(per_image);
-                all.push(loss.weight(weight).ignore_index(255));
-            }
+    let empty =
+        [EmptyClass::Skip, EmptyClass::Smooth, EmptyClass::Zero, EmptyClass::FalsePositives];
+    for aggregate in AGGREGATES {
+        for empty_class in empty {
+            let loss = LovaszSoftmaxLoss::default().aggregate(aggregate).empty_class(empty_class);
+            let loss = loss.ignore_index(255);
+            all.push(loss.clone());
+            all.push(loss.class_weights([0.5, 2.0, 1.5, 0.7]));
         }
+        let loss = LovaszSoftmaxLoss::default().aggregate(aggregate).ignore_index(255);
+        all.push(loss.clone().apply_nonlin(Nonlinearity::Sigmoid));
+        all.push(loss.include_background(false));
     }
     all
 }
@@ -28,8 +38,8 @@ fn softmax() -> Vec<LovaszSoftmaxLoss> {
 fn hinge() -> Vec<LovaszHingeLoss> {
     let mut all = vec![];
     for per_class in [false, true] {
-        for per_image in [false, true] {
-            let loss = LovaszHingeLoss::default().per_class(per_class).per_image(per_image);
+        for aggregate in AGGREGATES {
+            let loss = LovaszHingeLoss::default().per_class(per_class).aggregate(aggregate);
             all.push(loss.ignore_index(255));
         }
     }
@@ -86,7 +96,7 @@ fn gradients_agree_with_differences() {
 fn hinge_of_plus_or_minus_one_is_twice_the_jaccard_loss() {
     let found = randint(5, 2, &[4, 6]);
     let mask = randint(6, 2, &[4, 6]);
-    let loss = LovaszHingeLoss::default().per_image(true).reduction(Reduction::None);
+    let loss = LovaszHingeLoss::default().aggregate(Aggregate::PerImage).reduction(Reduction::None);
     let got = loss.forward(&(found.to_kind(Kind::Double) * 2.0 - 1.0), &mask);
     let sum = |t: Tensor| t.sum_dim_intlist(1, false, Kind::Double);
     let (and, or) = (sum(found.logical_and(&mask)), sum(found.logical_or(&mask)));
@@ -112,31 +122,33 @@ fn softmax_of_hard_probabilities_is_the_jaccard_loss() {
 #[test]
 fn an_absent_class_costs_its_largest_probability_or_nothing() {
     let (x, t) = (logits(Kind::Double), classes());
-    let rows = |classes| {
-        LovaszSoftmaxLoss::kornia()
-            .classes(classes)
-            .ignore_index(255)
-            .reduction(Reduction::None)
-            .forward(&x, &t)
-            .select(1, 3)
+    let rows = |empty_class| {
+        let loss = LovaszSoftmaxLoss::kornia().empty_class(empty_class).ignore_index(255);
+        loss.reduction(Reduction::None).forward(&x, &t).select(1, 3)
     };
-    let valid = t.ne(255).unsqueeze(1);
-    let largest = (x.softmax(1, None::<Kind>) * valid).amax([2, 3], false).select(1, 3);
-    assert_close("all", &rows(LovaszClasses::All), &largest, (1e-12, 0.0));
-    assert_value("present", &rows(LovaszClasses::Present).abs().max(), 0.0, 0.0);
+    let valid = t.ne(255).unsqueeze(1).to_kind(Kind::Double);
+    let p = (x.softmax(1, None::<Kind>) * &valid).select(1, 3);
+    let largest = p.amax([1, 2], false);
+    assert_close("smooth", &rows(EmptyClass::Smooth), &largest, (1e-12, 0.0));
+    let count = valid.sum_dim_intlist([1i64, 2, 3].as_slice(), false, None::<Kind>);
+    let mean = p.sum_dim_intlist([1i64, 2].as_slice(), false, None::<Kind>) / count;
+    assert_close("mean", &rows(EmptyClass::FalsePositives), &mean, (1e-12, 0.0));
+    for empty_class in [EmptyClass::Skip, EmptyClass::Zero] {
+        assert_value("nothing", &rows(empty_class).abs().max(), 0.0, 0.0);
+    }
 }
 
 #[test]
 fn one_image_is_the_same_per_image_and_per_batch() {
     let (x, t) = (logits(Kind::Double).narrow(0, 0, 1), classes().narrow(0, 0, 1));
     for loss in softmax() {
-        let batch = loss.clone().per_image(false).forward(&x, &t);
-        assert_close("softmax", &loss.per_image(true).forward(&x, &t), &batch, (1e-12, 0.0));
+        let [image, batch] = AGGREGATES.map(|a| loss.clone().aggregate(a).forward(&x, &t));
+        assert_close("softmax", &image, &batch, (1e-12, 0.0));
     }
     let t = mask().narrow(0, 0, 1);
     for loss in hinge() {
-        let batch = loss.clone().per_image(false).forward(&x, &t);
-        assert_close("hinge", &loss.per_image(true).forward(&x, &t), &batch, (1e-12, 0.0));
+        let [image, batch] = AGGREGATES.map(|a| loss.clone().aggregate(a).forward(&x, &t));
+        assert_close("hinge", &image, &batch, (1e-12, 0.0));
     }
 }
 
@@ -145,7 +157,7 @@ fn per_image_is_the_mean_over_images_in_which_something_counts() {
     let x = randn(9, &[3, 4, 3, 5], Kind::Double);
     let target = Tensor::cat(&[classes(), index(&[255; 15], &[1, 3, 5])], 0);
     for loss in softmax() {
-        let loss = loss.per_image(true);
+        let loss = loss.aggregate(Aggregate::PerImage);
         let one = |n| loss.forward(&x.narrow(0, n, 1), &target.narrow(0, n, 1));
         let expected = (one(0) + one(1)) / 2.0;
         assert_close("softmax", &loss.forward(&x, &target), &expected, (1e-12, 0.0));
@@ -156,8 +168,8 @@ fn per_image_is_the_mean_over_images_in_which_something_counts() {
 #[test]
 fn per_class_is_the_mean_over_channels() {
     let (x, t) = (logits(Kind::Double), mask());
-    for per_image in [false, true] {
-        let loss = LovaszHingeLoss::default().per_image(per_image).ignore_index(255);
+    for aggregate in AGGREGATES {
+        let loss = LovaszHingeLoss::default().aggregate(aggregate).ignore_index(255);
         let one = |c| loss.forward(&x.narrow(1, c, 1), &t.narrow(1, c, 1));
         let expected = (one(0) + one(1) + one(2) + one(3)) / 4.0;
         let got = loss.clone().per_class(true).forward(&x, &t);
@@ -181,7 +193,8 @@ fn permuting_images_pixels_and_classes_changes_nothing() {
     let order = index(&[2, 0, 3, 1], &[4]);
     let place = index(&[1, 3, 0, 2], &[4]);
     let (x, t) = (logits(Kind::Double), randint(10, 4, &[2, 3, 5]));
-    for loss in softmax().into_iter().map(|loss| loss.weight(None)) {
+    for aggregate in AGGREGATES {
+        let loss = LovaszSoftmaxLoss::default().aggregate(aggregate);
         let renamed = place.index_select(0, &t.flatten(0, -1)).view_as(&t);
         let permuted = loss.forward(&x.index_select(1, &order), &renamed);
         assert_close("classes", &permuted, &loss.forward(&x, &t), (1e-12, 0.0));
@@ -200,10 +213,8 @@ fn ignored_pixels_change_nothing_and_get_no_gradient() {
         let (a, grad) = value_and_grad(&x, |x| loss.forward(x, &t));
         assert_close(&what, &loss.forward(&changed, &t), &a, (1e-12, 0.0));
         assert_value(&what, &(grad * ignored).abs().max(), 0.0, 0.0);
-        let masked = loss.forward_weighted(&x, &t.clamp_max(1), &t.ne(255));
-        let cleared =
-            loss.forward(&x, &t.clamp_max(1).where_self(&t.ne(255), &(t.zeros_like() + 255)));
-        assert_close(&what, &masked, &cleared, (1e-12, 0.0));
+        let masked = loss.forward_weighted(&x, &t.clamp_max(2), &t.ne(255));
+        assert_close(&what, &masked, &a, (1e-12, 0.0));
     }
 }
 
@@ -230,13 +241,23 @@ fn sorting_a_few_classes_at_a_time_changes_nothing() {
     let (x, t) = (randn(11, &[1, 5, 6, 7], Kind::Double), randint(12, 4, &[1, 6, 7]));
     let sides = [0, 700, 0, 700];
     let (wide, around) = (x.constant_pad_nd(sides), (&t - 255).constant_pad_nd(sides) + 255);
-    for per_image in [false, true] {
-        let loss = LovaszSoftmaxLoss::default().per_image(per_image).ignore_index(255);
+    for aggregate in AGGREGATES {
+        let loss = LovaszSoftmaxLoss::default().aggregate(aggregate).ignore_index(255);
         let (small, small_grad) = value_and_grad(&x, |x| loss.forward(x, &t));
         let (large, large_grad) = value_and_grad(&wide, |x| loss.forward(x, &around));
         assert_close("value", &large, &small, (1e-12, 0.0));
         let large_grad = large_grad.narrow(2, 0, 6).narrow(3, 0, 7);
         assert_close("gradient", &large_grad, &small_grad, (1e-12, 1e-15));
+    }
+}
+
+#[test]
+fn one_hot_targets_equal_index_targets() {
+    let (x, t) = (logits(Kind::Double), randint(22, 3, &[2, 3, 5]));
+    for loss in softmax() {
+        let dense = t.one_hot(4).movedim_int(-1, 1).to_kind(Kind::Float);
+        let expected = loss.forward(&x, &t);
+        assert_close(&format!("{loss:?}"), &loss.forward(&x, &dense), &expected, (1e-12, 0.0));
     }
 }
 
@@ -370,11 +391,11 @@ fn errors_say_what_was_expected() {
     let softmax = LovaszSoftmaxLoss::default();
     assert_eq!(
         say(softmax.f_forward(&x.narrow(1, 0, 1), &t)),
-        "LovaszSoftmaxLoss: expected input of shape [N, C, ..] with C at least 2, got [2, 1, 3, 5]"
+        "LovaszSoftmaxLoss: expected apply_nonlin None or Sigmoid for one class, got Softmax, which is 1 everywhere"
     );
     assert_eq!(
-        say(softmax.f_forward(&x, &x)),
-        "LovaszSoftmaxLoss: expected target of shape [2, 3, 5] or [2, 1, 3, 5], got [2, 4, 3, 5]"
+        say(softmax.f_forward(&x, &x.narrow(1, 0, 2))),
+        "LovaszSoftmaxLoss: expected target of shape [2, 3, 5], [2, 1, 3, 5] or [2, 4, 3, 5], got [2, 2, 3, 5]"
     );
     assert_eq!(
         say(softmax.f_forward(&x, &t.to_kind(Kind::Float))),
@@ -385,12 +406,12 @@ fn errors_say_what_was_expected() {
         "LovaszSoftmaxLoss: expected input of floating-point kind, got Int64"
     );
     assert_eq!(
-        say(softmax.clone().weight(tensor(&[1.0; 3], &[3])).f_forward(&x, &t.clamp_max(3))),
-        "LovaszSoftmaxLoss: expected weight of shape [4], got [3]"
+        say(softmax.clone().class_weights([1.0; 3]).f_forward(&x, &t.clamp_max(3))),
+        "LovaszSoftmaxLoss: expected class_weights of shape [4], got [3]"
     );
     assert_eq!(
         say(softmax.f_forward_weighted(&x, &t.clamp_max(3), &x)),
-        "LovaszSoftmaxLoss: expected weight of shape broadcastable to [2, 3, 5], got [2, 4, 3, 5]"
+        "LovaszSoftmaxLoss: expected loss_mask of shape [2, 3, 5] or [2, 1, 3, 5], got [2, 4, 3, 5]"
     );
     let hinge = LovaszHingeLoss::default();
     assert_eq!(

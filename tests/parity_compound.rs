@@ -7,16 +7,21 @@ use tch::{Kind, Reduction, Tensor};
 use tch_losses::{
     Loss, LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss,
     metrics::{MS_SSIM_WEIGHTS, SsimOptions, SsimPadding, ms_ssim, ssim, ssim_map},
+    segmentation::Aggregate,
 };
 
 const BOTH: [Kind; 2] = [Kind::Double, Kind::Float];
 
-fn own(case: &Case, name: &str) -> Tensor {
-    case.get(name).shallow_clone()
+fn numbers(case: &Case, name: &str) -> Vec<f64> {
+    case.get(name).to_kind(Kind::Double).try_into().unwrap()
 }
 
 fn forward(loss: &dyn Loss, case: &Case) -> Tensor {
     loss.forward(case.get("input"), case.get("target"))
+}
+
+fn weighted(loss: &dyn Loss, case: &Case) -> Tensor {
+    loss.forward_weighted(case.get("input"), case.get("target"), case.get("pixel"))
 }
 
 /// The oracle computes in Float.
@@ -31,30 +36,30 @@ fn lovasz() {
     let check_single = |name: &str, f: &dyn Fn(&Case) -> Tensor| {
         fixture.parity_within(name, &["input"], &BOTH, single, f)
     };
+    let aggregates = [("batch", Aggregate::Batch), ("image", Aggregate::PerImage)];
 
     check("hinge_kornia", &|c| forward(&LovaszHingeLoss::kornia(), c));
-    let ignoring = LovaszHingeLoss::default().ignore_index(255);
-    check_single("hinge_smp_batch", &|c| forward(&ignoring, c));
-    check_single("hinge_smp_image", &|c| forward(&ignoring.clone().per_image(true), c));
-    check("hinge_pixel_weight", &|c| {
-        let loss = LovaszHingeLoss::kornia();
-        loss.forward_weighted(c.get("input"), c.get("target"), c.get("pixel"))
-    });
+    for (name, aggregate) in aggregates {
+        let loss = LovaszHingeLoss::default().ignore_index(255).aggregate(aggregate);
+        check_single(&format!("hinge_smp_{name}"), &|c| forward(&loss, c));
+    }
+    check("hinge_pixel_weight", &|c| weighted(&LovaszHingeLoss::kornia(), c));
     check("hinge_per_class", &|c| forward(&LovaszHingeLoss::kornia().per_class(true), c));
 
     check("softmax_kornia", &|c| forward(&LovaszSoftmaxLoss::kornia(), c));
     check("softmax_kornia_weight", &|c| {
-        forward(&LovaszSoftmaxLoss::kornia().weight(own(c, "weight")), c)
+        forward(&LovaszSoftmaxLoss::kornia().class_weights(numbers(c, "weight")), c)
     });
     check("softmax_kornia_volume", &|c| forward(&LovaszSoftmaxLoss::kornia(), c));
     let ignoring = LovaszSoftmaxLoss::default().ignore_index(255);
-    check_single("softmax_smp_batch", &|c| forward(&ignoring, c));
-    let ignoring = ignoring.per_image(true);
-    check_single("softmax_smp_image", &|c| forward(&ignoring, c));
+    for (name, aggregate) in aggregates {
+        let loss = ignoring.clone().aggregate(aggregate);
+        check_single(&format!("softmax_smp_{name}"), &|c| forward(&loss, c));
+    }
     for (name, reduction) in [("", Reduction::Mean), ("_none", Reduction::None)] {
+        let loss = ignoring.clone().aggregate(Aggregate::PerImage).reduction(reduction);
         check(&format!("softmax_pixel_weight{name}"), &|c| {
-            let loss = ignoring.clone().weight(own(c, "weight")).reduction(reduction);
-            loss.forward_weighted(c.get("input"), c.get("target"), c.get("pixel"))
+            weighted(&loss.clone().class_weights(numbers(c, "weight")), c)
         });
     }
     fixture.finish();

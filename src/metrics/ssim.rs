@@ -3,7 +3,7 @@
 use crate::{
     MeanOver, Reduction, Result, check,
     error::unwrap,
-    loss::{Entry, Input, Loss, Reader, Target, option_enum, weighted_loss},
+    loss::{Reader, named_loss, option_enum, weighted_loss},
     reduce::{reduce, weights},
 };
 use tch::{Kind, Tensor};
@@ -645,29 +645,6 @@ impl SsimLoss {
         self
     }
 
-    pub(crate) fn entries() -> Vec<Entry> {
-        let entry = |name: &str, made: fn() -> Self, follows: &str| {
-            let make = move |reader: &Reader| {
-                let mut loss = made();
-                loss.options.read(reader)?;
-                reader.read("reduction", &mut loss.reduction)?;
-                Ok(Box::new(loss) as Box<dyn Loss>)
-            };
-            Entry::new(name, make)
-                .of_type("SsimLoss", module_path!())
-                .follows(follows)
-                .takes(Input::Images, Target::Dense)
-        };
-        vec![
-            entry("ssim", Self::default, "piq `SSIMLoss`").aliases(&["structural_similarity"]),
-            entry(
-                "ssim_torchmetrics",
-                || SsimLoss::new(SsimOptions::torchmetrics(1.0)),
-                "torchmetrics `structural_similarity_index_measure`",
-            ),
-        ]
-    }
-
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "SsimLoss";
         check::reduction(NAME, self.reduction)?;
@@ -681,6 +658,15 @@ impl SsimLoss {
 }
 
 weighted_loss!(SsimLoss);
+
+named_loss! {
+    SsimLoss: "ssim", Images => Dense, "piq `SSIMLoss`", [..options, reduction],
+    aliases ["structural_similarity"],
+    presets {
+        "ssim_torchmetrics" => Self::new(SsimOptions::torchmetrics(1.0)),
+            "torchmetrics `structural_similarity_index_measure`";
+    },
+}
 
 /// `1 - MS-SSIM` of two images, channel by channel.
 ///
@@ -762,22 +748,6 @@ impl MsSsimLoss {
         self
     }
 
-    pub(crate) fn entries() -> Vec<Entry> {
-        let make = |reader: &Reader| {
-            let mut loss = MsSsimLoss::default();
-            loss.options.read(reader)?;
-            reader.read("weights", &mut loss.weights)?;
-            reader.read("reduction", &mut loss.reduction)?;
-            Ok(Box::new(loss) as Box<dyn Loss>)
-        };
-        let entry = Entry::new("ms_ssim", make)
-            .aliases(&["multi_scale_ssim"])
-            .of_type("MsSsimLoss", module_path!())
-            .follows("piq `MultiScaleSSIMLoss`")
-            .takes(Input::Images, Target::Dense);
-        vec![entry]
-    }
-
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "MsSsimLoss";
         check::reduction(NAME, self.reduction)?;
@@ -789,6 +759,11 @@ impl MsSsimLoss {
 }
 
 weighted_loss!(MsSsimLoss);
+
+named_loss! {
+    MsSsimLoss: "ms_ssim", Images => Dense, "piq `MultiScaleSSIMLoss`",
+    [..options, weights, reduction], aliases ["multi_scale_ssim"],
+}
 
 option_enum!(SsimWindow { SsimWindow::Gaussian => "gaussian", SsimWindow::Uniform => "uniform" });
 option_enum!(SsimPadding {

@@ -1,21 +1,15 @@
 //! Lovász losses: convex surrogates of the Jaccard index.
 
+use super::{
+    region::{Aggregate, EmptyClass, Region, WeightNorm, setters},
+    statistics::{Counting, IgnoreIndex, Nonlinearity, Overlap, Pixels, Target, Terms},
+};
 use crate::{
     LossError, Reduction, Result, check,
-    loss::{named_loss, option_enum, weighted_loss},
-    reduce::{Kept, ratio, weights},
+    loss::{named_loss, weighted_loss},
+    reduce::{ratio, weights},
 };
 use tch::{Device, Kind, Tensor};
-
-/// Which classes enter the mean of a [`LovaszSoftmaxLoss`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LovaszClasses {
-    /// Those that the target has.
-    #[default]
-    Present,
-    /// All: one that the target lacks costs its largest probability.
-    All,
-}
 
 /// Lovász hinge loss of logits: a convex surrogate of the Jaccard index of a binary mask.
 ///
@@ -29,9 +23,9 @@ pub enum LovaszClasses {
 ///
 /// | option | default | `kornia()` | meaning |
 /// |---|---|---|---|
-/// | `per_image` | false | true | each image is a problem of its own, else the batch is one |
+/// | `aggregate` | `Batch` | `PerImage` | whether the batch is one problem, or each image |
 /// | `per_class` | false | false | dimension 1 holds classes, each a problem of its own |
-/// | `ignore_index` | none | none | targets of this value count for nothing |
+/// | `ignore_index` | none | none | targets of this value, or of these, count for nothing |
 /// | `reduction` | `Mean` | `Mean` | |
 ///
 /// # Shapes
@@ -40,8 +34,8 @@ pub enum LovaszClasses {
 /// - target: the input's shape, of any kind, above 0.5 for the mask; without dimension 1 where
 ///   that is 1
 /// - element weight: how often each pixel counts, broadcastable to the target
-/// - loss: a scalar; without reduction (N) with `per_image`, (N, C) or (C) with `per_class`, each
-///   0 where nothing counts. `Half` and `BFloat16` are computed and returned in `Float`
+/// - loss: a scalar; without reduction also for `Batch`, (N) for `PerImage`, with `per_class`
+///   (C) or (N, C); 0 where nothing counts. `Half` and `BFloat16` are computed and returned in `Float`
 ///
 /// # Reduction
 ///
@@ -79,18 +73,18 @@ pub enum LovaszClasses {
 /// follows kornia 0.9 `lovasz_hinge_loss`. See also [`LovaszSoftmaxLoss`].
 #[derive(Debug, Clone)]
 pub struct LovaszHingeLoss {
-    per_image: bool,
+    aggregate: Aggregate,
     per_class: bool,
-    ignore_index: Option<i64>,
+    ignore_index: IgnoreIndex,
     reduction: Reduction,
 }
 
 impl Default for LovaszHingeLoss {
     fn default() -> Self {
         LovaszHingeLoss {
-            per_image: false,
+            aggregate: Aggregate::Batch,
             per_class: false,
-            ignore_index: None,
+            ignore_index: IgnoreIndex::default(),
             reduction: Reduction::Mean,
         }
     }
@@ -99,12 +93,12 @@ impl Default for LovaszHingeLoss {
 impl LovaszHingeLoss {
     /// kornia's: the mean over images.
     pub fn kornia() -> Self {
-        LovaszHingeLoss::default().per_image(true)
+        LovaszHingeLoss::default().aggregate(Aggregate::PerImage)
     }
 
-    /// Whether each image is a problem of its own; false by default.
-    pub fn per_image(mut self, per_image: bool) -> Self {
-        self.per_image = per_image;
+    /// Whether the batch is one problem, or each image; `Batch` by default.
+    pub fn aggregate(mut self, aggregate: Aggregate) -> Self {
+        self.aggregate = aggregate;
         self
     }
 
@@ -114,8 +108,8 @@ impl LovaszHingeLoss {
         self
     }
 
-    /// The target value that marks pixels to leave out.
-    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
+    /// The target values that mark pixels to leave out: `255`, or `[0, 255]`.
+    pub fn ignore_index(mut self, ignore_index: impl Into<IgnoreIndex>) -> Self {
         self.ignore_index = ignore_index.into();
         self
     }
@@ -150,7 +144,11 @@ impl LovaszHingeLoss {
         check::device(NAME, "target", target, input)?;
         let logits = check::accumulated(NAME, "input", input)?;
         let kind = logits.f_kind()?;
-        let valid = self.ignore_index.map(|ignored| target.f_ne(ignored)).transpose()?;
+        let mut valid: Option<Tensor> = None;
+        for &label in &self.ignore_index.0 {
+            let other = target.f_ne(label)?;
+            valid = Some(valid.map_or(Ok(other.shallow_clone()), |all| all.f_logical_and(&other))?);
+        }
         let mask = check::in_kind(NAME, "target", target, kind)?.f_gt(0.5)?;
 
         let logits = logits.f_reshape(&positions)?;
@@ -167,7 +165,7 @@ impl LovaszHingeLoss {
             let direction = direction.f_mul(&errors.f_gt(0.0)?)?;
             Ok(Errors { errors, foreground: mask, direction })
         };
-        let extension = extension(&scores, weight.as_ref(), self.per_image, margin)?;
+        let extension = extension(&scores, weight.as_ref(), self.aggregate, margin)?;
         let counts = extension.total.f_gt(0.0)?.f_to_kind(kind)?;
         match self.reduction {
             Reduction::None if !self.per_class => Ok(extension.value.f_squeeze_dim(-1)?),
@@ -180,7 +178,7 @@ weighted_loss!(LovaszHingeLoss);
 
 named_loss! {
     LovaszHingeLoss: "lovasz_hinge", BinaryLogits => Dense, "smp `LovaszLoss`",
-    [per_image, per_class, ignore_index, reduction], aliases ["binary_lovasz"],
+    [aggregate, per_class, ignore_index, reduction], aliases ["binary_lovasz"],
     presets { "lovasz_hinge_kornia" => Self::kornia(), "kornia `lovasz_hinge_loss`" },
 }
 
@@ -193,36 +191,18 @@ named_loss! {
 ///
 /// ΔJ depends on the order of the errors only and has no gradient. Classes are sorted a few at a
 /// time, so that beside the gradient of the input no more is kept than the probabilities and the
-/// slope of each.
+/// slope of each. A pixel of weight 2 is one that is there twice; a target is in a class where it
+/// is above 0.5. An absent class costs its largest probability with `EmptyClass::Smooth`.
 ///
-/// | option | default | `kornia()` | meaning |
-/// |---|---|---|---|
-/// | `classes` | `Present` | `All` | which classes enter the mean |
-/// | `per_image` | false | true | each image is a problem of its own, else the batch is one |
-/// | `weight` | none | none | one weight per class (C) |
-/// | `ignore_index` | none | none | targets of this value count for nothing |
-/// | `reduction` | `Mean` | `Mean` | |
+/// | option | default | meaning |
+/// |---|---|---|
+#[doc = include_str!("doc/region.md")]
 ///
-/// # Shapes
-///
-/// - input: logits (N, C, d1, ..) with C >= 2
-/// - target: class indices, integer, (N, d1, ..) or (N, 1, d1, ..) with values in [0, C)
-/// - element weight: how often each pixel counts, broadcastable to (N, d1, ..)
-/// - loss: a scalar; without reduction (C), or (N, C) with `per_image`, times the class weights
-///   and 0 for a class that does not count. `Half` and `BFloat16` are computed and returned in
-///   `Float`
-///
-/// # Reduction
-///
-/// `Mean` divides by the number of classes that count, or by the sum of their weights; with
-/// `per_image` within each image, and then by the number of images in which a class counts. Where
-/// nothing counts it is 0.
-///
-/// # Errors
-///
-/// Shape, kind or device of a tensor; a class index out of range (on CUDA libtorch asserts on the
-/// device instead).
-///
+/// But `aggregate` is `Batch` and `empty_class` is `Skip` by default, as in smp; `kornia()` sets
+/// `PerImage`, `EmptyClass::Smooth` and `WeightNorm::None`.
+#[doc = include_str!("doc/shapes.md")]
+#[doc = include_str!("doc/reduction.md")]
+#[doc = include_str!("doc/errors.md")]
 /// # Examples
 ///
 /// ```
@@ -240,9 +220,8 @@ named_loss! {
 /// # Differences
 ///
 /// smp computes in `Float` only; with nothing to count it returns an empty tensor or a Python 0,
-/// and an image without valid pixels is a 0 in its mean over images. kornia has no `ignore_index`
-/// and divides by C whatever the class weights. Both take ten times the memory of the logits and
-/// more; ours takes three.
+/// and an image without valid pixels is a 0 in its mean over images. kornia has no `ignore_index`.
+/// Both take 7 to 12 times the memory of the logits; ours takes three.
 ///
 /// # Reference
 ///
@@ -252,133 +231,90 @@ named_loss! {
 /// [`LovaszHingeLoss`].
 #[derive(Debug, Clone)]
 pub struct LovaszSoftmaxLoss {
-    classes: LovaszClasses,
-    per_image: bool,
-    weight: Option<Kept>,
-    ignore_index: Option<i64>,
-    reduction: Reduction,
+    region: Region,
 }
 
 impl Default for LovaszSoftmaxLoss {
     fn default() -> Self {
-        LovaszSoftmaxLoss {
-            classes: LovaszClasses::Present,
-            per_image: false,
-            weight: None,
-            ignore_index: None,
-            reduction: Reduction::Mean,
-        }
+        LovaszSoftmaxLoss { region: Region::default() }
+            .aggregate(Aggregate::Batch)
+            .empty_class(EmptyClass::Skip)
     }
 }
 
 impl LovaszSoftmaxLoss {
     /// kornia's: all classes of each image.
     pub fn kornia() -> Self {
-        LovaszSoftmaxLoss::default().classes(LovaszClasses::All).per_image(true)
+        LovaszSoftmaxLoss::default()
+            .aggregate(Aggregate::PerImage)
+            .empty_class(EmptyClass::Smooth)
+            .weight_norm(WeightNorm::None)
     }
 
-    /// Which classes enter the mean; `Present` by default.
-    pub fn classes(mut self, classes: LovaszClasses) -> Self {
-        self.classes = classes;
-        self
-    }
-
-    /// Whether each image is a problem of its own; false by default.
-    pub fn per_image(mut self, per_image: bool) -> Self {
-        self.per_image = per_image;
-        self
-    }
-
-    /// One weight per class, of shape (C).
-    pub fn weight(mut self, weight: impl Into<Option<Tensor>>) -> Self {
-        self.weight = weight.into().map(Kept);
-        self
-    }
-
-    /// The index that marks pixels to leave out.
-    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
-        self.ignore_index = ignore_index.into();
-        self
-    }
-
-    /// `Mean` by default.
-    pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
+    setters!(region);
 
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "LovaszSoftmaxLoss";
-        check::reduction(NAME, self.reduction)?;
-        let size = input.size();
-        let classes = size.get(1).copied().unwrap_or(0);
-        check::shape_is(NAME, "input", input, classes >= 2, "[N, C, ..] with C at least 2")?;
-        let positions = [&size[..1], &size[2..]].concat();
-        let single = [&size[..1], &[1], &size[2..]].concat();
-        let ok = target.size() == positions || target.size() == single;
-        check::shape_is(NAME, "target", target, ok, &format!("{positions:?} or {single:?}"))?;
-        check::device(NAME, "target", target, input)?;
-        let kind = match input.f_kind()? {
-            Kind::Half | Kind::BFloat16 => Kind::Float,
-            kind if check::is_float(kind) => kind,
-            got => {
-                let (what, expected) = ("input", "floating-point");
-                return Err(LossError::Kind { loss: NAME, what, expected, got });
+        let region = &self.region;
+        let ignore_index = &region.ignore_index;
+        let counting = Counting { mask: weight, ignore_index, terms: Terms::Product };
+        let Pixels { grid, probabilities, target, mask } =
+            Pixels::of(NAME, "input", input, region.apply_nonlin, target, &counting)?;
+        let kind = probabilities.f_kind()?;
+        let numbers = Tensor::f_arange(grid.classes, (kind, input.device()))?;
+        let numbers = numbers.f_view([1, grid.classes, 1])?;
+        let target = match target {
+            // Selecting among the numbers of the classes refuses any other index.
+            Target::Index(class) => {
+                let flat = class.f_flatten(0, -1)?;
+                let selected = numbers.f_flatten(0, -1)?.f_index_select(0, &flat)?;
+                Target::Index(selected.f_view_as(&class)?)
             }
+            dense => dense,
         };
-        let target = check::index(NAME, "target", target)?.f_reshape(&positions)?;
-        let (target, valid) = match self.ignore_index {
-            Some(ignore_index) => {
-                let valid = target.f_ne(ignore_index)?;
-                (target.f_mul(&valid)?, Some(valid))
-            }
-            None => (target, None),
-        };
-        let grid = [size[0], classes, positions[1..].iter().product()];
-        let numbers = Tensor::f_arange(classes, (kind, input.device()))?;
-        // Selecting among the numbers of the classes refuses any other index.
-        let class = numbers.f_index_select(0, &target.f_flatten(0, -1)?)?;
-        let class = class.f_view(positions.as_slice())?;
-        let weight = weights(NAME, [weight, valid.as_ref()], &class)?;
-        let on_grid = |t: &Tensor| t.f_expand(&positions, false)?.f_reshape([grid[0], 1, grid[2]]);
-        let weight = weight.as_ref().map(on_grid).transpose()?;
-        let class = on_grid(&class)?;
-
-        let probabilities = input.f_softmax(1, kind)?.f_reshape(grid)?;
         let miss = |probabilities: &Tensor, first: i64, count: i64| {
-            let foreground =
-                class.f_eq_tensor(&numbers.f_narrow(0, first, count)?.f_view([1, count, 1])?)?;
+            let foreground = match &target {
+                Target::Index(class) => class.f_eq_tensor(&numbers.f_narrow(1, first, count)?)?,
+                Target::Dense(dense) => dense.f_narrow(1, first, count)?.f_gt(0.5)?,
+            };
             let own = foreground.f_to_kind(kind)?;
             let errors = probabilities.f_sub(&own)?.f_abs_()?;
             let direction = own.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?;
             Ok(Errors { errors, foreground, direction })
         };
-        let extension = extension(&probabilities, weight.as_ref(), self.per_image, miss)?;
-        drop(probabilities);
-        let counted = match self.classes {
-            LovaszClasses::Present => extension.present,
-            LovaszClasses::All => extension.total,
+        let Extension { value, present, total } =
+            extension(&probabilities, mask.as_ref(), region.aggregate, miss)?;
+        let by_false_positives = region.empty_class == EmptyClass::FalsePositives;
+        let predicted = match (by_false_positives, &mask) {
+            (false, _) => present.shallow_clone(),
+            (true, Some(mask)) => over_pixels(&probabilities.f_mul(mask)?, region.aggregate)?,
+            (true, None) => over_pixels(&probabilities, region.aggregate)?,
         };
-        let mut counts = counted.f_gt(0.0)?.f_to_kind(kind)?;
-        if let Some(Kept(weight)) = &self.weight {
-            check::shape(NAME, "weight", weight, &size[1..2])?;
-            check::device(NAME, "weight", weight, input)?;
-            counts = counts.f_mul(&check::in_kind(NAME, "weight", weight, kind)?)?;
+        drop(probabilities);
+        let every = mask.is_none() && grid.images * grid.count() > 0;
+        let row = |t: Tensor| t.f_view([-1, grid.classes]);
+        let rows = Overlap {
+            tp: row(value)?,
+            predicted: row(predicted)?,
+            actual: row(present)?,
+            pixels: grid.count()
+                * if region.aggregate == Aggregate::Batch { grid.images } else { 1 },
+            valid: if every { None } else { Some(row(total)?) },
+        };
+        let sums = region.of_rows(NAME, input, rows)?;
+        let loss = sums.overlap.tp.shallow_clone();
+        match by_false_positives {
+            true => sums.reduce(loss.f_rsub_scalar(1.0)?, |score| Ok(score.f_rsub_scalar(1.0)?)),
+            false => sums.reduce(loss, Ok),
         }
-        reduced(extension.value, &counts, self.reduction)
     }
 }
 
 weighted_loss!(LovaszSoftmaxLoss);
 
-option_enum!(LovaszClasses {
-    LovaszClasses::Present => "present",
-    LovaszClasses::All => "all",
-});
-
 named_loss! {
-    LovaszSoftmaxLoss: "lovasz_softmax", Logits => Index, "smp `LovaszLoss`",
-    [classes, per_image, weight, ignore_index, reduction], aliases ["lovasz"],
+    LovaszSoftmaxLoss: "lovasz_softmax", Logits => IndexOrDense, "smp `LovaszLoss`",
+    [..region,], aliases ["lovasz"],
     presets { "lovasz_softmax_kornia" => Self::kornia(), "kornia `lovasz_softmax_loss`" },
 }
 
@@ -427,14 +363,13 @@ const AT_A_TIME: i64 = 1 << 18;
 fn extension(
     scores: &Tensor,
     weight: Option<&Tensor>,
-    per_image: bool,
+    aggregate: Aggregate,
     errors: impl Fn(&Tensor, i64, i64) -> Result<Errors>,
 ) -> Result<Extension> {
     let (images, classes, pixels) = scores.size3()?;
-    let over: &[i64] = if per_image { &[2] } else { &[0, 2] };
-    let sums = |t: &Tensor| t.f_sum_dim_intlist(over, false, None::<Kind>);
+    let per_image = aggregate == Aggregate::PerImage;
     if images * pixels == 0 {
-        let value = sums(scores)?;
+        let value = over_pixels(scores, aggregate)?;
         let nothing = value.f_detach()?.f_zeros_like()?;
         return Ok(Extension { value, present: nothing.shallow_clone(), total: nothing });
     }
@@ -482,10 +417,19 @@ fn extension(
     let mut value = cat(values)?;
     if let Some(slopes) = slopes {
         // The value as it was summed, with the gradient of the sum of slopes times scores.
-        let linear = sums(&scores.f_mul(&slopes)?)?;
+        let linear = over_pixels(&scores.f_mul(&slopes)?, aggregate)?;
         value = value.f_add(&linear.f_sub(&linear.f_detach()?)?)?;
     }
     Ok(Extension { value, present: cat(present)?, total: cat(total)? })
+}
+
+/// (N, C, P) to (N, C), or to (C) over the batch.
+fn over_pixels(t: &Tensor, aggregate: Aggregate) -> Result<Tensor> {
+    let over: &[i64] = match aggregate {
+        Aggregate::PerImage => &[2],
+        Aggregate::Batch => &[0, 2],
+    };
+    Ok(t.f_sum_dim_intlist(over, false, None::<Kind>)?)
 }
 
 /// What [`sorted`] returns: sums over the last dimension, and a slope for each error.

@@ -11,7 +11,7 @@ use crate::loss::Entry;
 
 pub use dice::{DiceForm, SoftDiceLoss};
 pub use dice_loss::{DiceLoss, JaccardLoss};
-pub use lovasz::{LovaszClasses, LovaszHingeLoss, LovaszSoftmaxLoss};
+pub use lovasz::{LovaszHingeLoss, LovaszSoftmaxLoss};
 pub use region::{Aggregate, Average, EmptyClass, WeightNorm};
 pub use statistics::{
     IgnoreIndex, Nonlinearity, Statistics, StatisticsOptions, f_tp_fp_fn, tp_fp_fn,

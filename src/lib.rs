@@ -84,6 +84,8 @@ pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
 pub use segmentation::{
-    DiceLoss, JaccardLoss, LovaszHingeLoss, LovaszSoftmaxLoss, SoftDiceLoss, TverskyLoss,
+    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
+    JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss,
+    SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
 };
 pub use tch::Reduction;

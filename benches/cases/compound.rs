@@ -1,13 +1,13 @@
 //! Lovász, structural similarity and compound losses.
 
-use super::{CPU, Inputs, Job, job};
+use super::{CPU, Inputs, Job, job as of_loss};
 use tch::{Kind, Tensor};
 use tch_losses::{
     Loss, LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss, metrics::SsimOptions,
 };
 
 /// The case of that name, or nothing for a name that is not there.
-pub fn case(case: &str, inputs: &Inputs) -> Option<Job> {
+pub fn job(case: &str, inputs: &Inputs) -> Option<Job> {
     Some(match case {
         "lovasz_hinge" => inputs.hard(LovaszHingeLoss::kornia(), Kind::Float),
         "lovasz_softmax" => inputs.classes(LovaszSoftmaxLoss::default()),
@@ -23,5 +23,5 @@ pub fn case(case: &str, inputs: &Inputs) -> Option<Job> {
 fn images(inputs: &Inputs, loss: impl Loss + 'static) -> Job {
     let target = Tensor::rand(inputs.size, CPU);
     let input = inputs.leaf(&target * 0.7 + Tensor::rand(inputs.size, CPU) * 0.3);
-    job(loss, input, inputs.put(target))
+    of_loss(loss, input, inputs.put(target))
 }

@@ -2,6 +2,7 @@
 //! draws alike. `table.txt` lists them with their sizes.
 
 mod compound;
+mod overlap;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -130,7 +131,7 @@ impl Job {
                     )
                 })
             }
-            _ => return compound::case(case, &inputs),
+            _ => return overlap::job(case, &inputs).or_else(|| compound::job(case, &inputs)),
         })
     }
 

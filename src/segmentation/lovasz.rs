@@ -196,6 +196,7 @@ named_loss! {
 ///
 /// | option | default | meaning |
 /// |---|---|---|
+/// | `weight_norm` | `Present` | what the mean divides by, see [`WeightNorm`] |
 #[doc = include_str!("doc/region.md")]
 ///
 /// But `aggregate` is `Batch` and `empty_class` is `Skip` by default, as in smp; `kornia()` sets
@@ -232,11 +233,12 @@ named_loss! {
 #[derive(Debug, Clone)]
 pub struct LovaszSoftmaxLoss {
     region: Region,
+    weight_norm: WeightNorm,
 }
 
 impl Default for LovaszSoftmaxLoss {
     fn default() -> Self {
-        LovaszSoftmaxLoss { region: Region::default() }
+        LovaszSoftmaxLoss { region: Region::default(), weight_norm: WeightNorm::Present }
             .aggregate(Aggregate::Batch)
             .empty_class(EmptyClass::Skip)
     }
@@ -249,6 +251,12 @@ impl LovaszSoftmaxLoss {
             .aggregate(Aggregate::PerImage)
             .empty_class(EmptyClass::Smooth)
             .weight_norm(WeightNorm::None)
+    }
+
+    /// What the mean over the classes divides by; `Present` by default.
+    pub fn weight_norm(mut self, weight_norm: WeightNorm) -> Self {
+        self.weight_norm = weight_norm;
+        self
     }
 
     setters!(region);
@@ -301,7 +309,7 @@ impl LovaszSoftmaxLoss {
                 * if region.aggregate == Aggregate::Batch { grid.images } else { 1 },
             valid: if every { None } else { Some(row(total)?) },
         };
-        let sums = region.of_rows(NAME, input, rows)?;
+        let sums = region.of_rows(NAME, input, rows, self.weight_norm)?;
         let loss = sums.overlap.tp.shallow_clone();
         match by_false_positives {
             true => sums.reduce(loss.f_rsub_scalar(1.0)?, |score| Ok(score.f_rsub_scalar(1.0)?)),
@@ -314,7 +322,7 @@ weighted_loss!(LovaszSoftmaxLoss);
 
 named_loss! {
     LovaszSoftmaxLoss: "lovasz_softmax", Logits => IndexOrDense, "smp `LovaszLoss`",
-    [..region,], aliases ["lovasz"],
+    [..region, weight_norm], aliases ["lovasz"],
     presets { "lovasz_softmax_kornia" => Self::kornia(), "kornia `lovasz_softmax_loss`" },
 }
 

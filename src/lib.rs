@@ -84,8 +84,10 @@ pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
 pub use segmentation::{
-    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
-    JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss,
-    SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, ComboLoss, DiceLoss,
+    ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss, JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss,
+    LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
+    StructuralCorrelationLoss, TverskyLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;

@@ -139,7 +139,7 @@ impl SsimOptions {
         self
     }
 
-    fn check(&self, loss: &'static str) -> Result<()> {
+    pub(crate) fn check(&self, loss: &'static str) -> Result<()> {
         let positive = |option, value: f64| {
             check::param(
                 loss,

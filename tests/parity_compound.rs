@@ -5,9 +5,11 @@ mod common;
 use common::{Case, Fixture, assert_close, device, tolerance, value_and_grad};
 use tch::{Kind, Reduction, Tensor};
 use tch_losses::{
-    Loss, LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, ComboLoss, ExponentialLogarithmicLoss, Loss,
+    LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss, StructuralCorrelationLoss,
+    UnifiedFocalLoss,
     metrics::{MS_SSIM_WEIGHTS, SsimOptions, SsimPadding, ms_ssim, ssim, ssim_map},
-    segmentation::Aggregate,
+    segmentation::{Aggregate, Nonlinearity},
 };
 
 const BOTH: [Kind; 2] = [Kind::Double, Kind::Float];
@@ -120,5 +122,49 @@ fn structural_similarity() {
         let grad = grad.view([179, 163]).slice(0, 0, None, 17).slice(1, 0, None, 13);
         assert_close("all scales, gradient", &grad, large.get("grad"), tolerance(kind));
     }
+    fixture.finish();
+}
+
+#[test]
+fn compounds() {
+    let fixture = Fixture::open("compound");
+    let check = |name: &str, loss: &dyn Loss| {
+        fixture.parity(name, &["input"], |c| forward(loss, c));
+    };
+    let check_weighted = |name: &str, loss: &dyn Loss| {
+        fixture.parity(name, &["input"], |c| weighted(loss, c));
+    };
+    check("focal_monai", &AsymmetricFocalLoss::monai().delta(0.6).gamma(1.5));
+    let tversky = AsymmetricFocalTverskyLoss::default().apply_nonlin(Nonlinearity::None);
+    check("focal_tversky_monai", &tversky.delta(0.6).gamma(0.4));
+    check("unified_monai", &UnifiedFocalLoss::monai().weight(0.3));
+    check("unified_monai_one_map", &UnifiedFocalLoss::monai().weight(0.3).gamma(0.2));
+    let unified = UnifiedFocalLoss::default().weight(0.3).gamma(0.4);
+    for target in ["index", "soft"] {
+        check(&format!("unified_asymmetric_{target}"), &unified);
+        check(&format!("unified_symmetric_{target}"), &unified.clone().symmetric(true));
+    }
+    check("unified_sigmoid", &unified.apply_nonlin(Nonlinearity::Sigmoid));
+
+    let exp_log = ExponentialLogarithmicLoss::default();
+    fixture.parity("exp_log_index", &["input"], |c| {
+        let loss = exp_log.clone().gamma_cross(0.4).frequencies(numbers(c, "frequencies"));
+        weighted(&loss, c)
+    });
+    let batch = exp_log.clone().aggregate(Aggregate::Batch).gamma_dice(0.5).gamma_cross(2.0);
+    check("exp_log_soft_batch", &batch);
+    check("exp_log_sigmoid", &exp_log.apply_nonlin(Nonlinearity::Sigmoid));
+
+    let combo = ComboLoss::default().alpha(0.3).beta(0.7);
+    let images = combo.clone().aggregate(Aggregate::PerImage);
+    check_weighted("combo_softmax_index", &combo.apply_nonlin(Nonlinearity::Softmax));
+    check_weighted("combo_sigmoid_labels", &images);
+    check("combo_sigmoid_index", &ComboLoss::default().alpha(0.6).beta(0.2));
+    check("combo_probabilities", &ComboLoss::default().apply_nonlin(Nonlinearity::None));
+
+    let ssl = StructuralCorrelationLoss::default();
+    check("ssl", &ssl);
+    let wide = ssl.beta(0.3).kernel_size(5).constant(0.05).detach_error(true);
+    check_weighted("ssl_pixel_weight", &wide);
     fixture.finish();
 }

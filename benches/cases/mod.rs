@@ -2,6 +2,7 @@
 //! draws alike. `table.txt` lists them with their sizes.
 
 mod compound;
+mod images;
 mod overlap;
 
 use tch::{Device, Kind, Tensor};
@@ -44,6 +45,14 @@ pub struct Job {
     forward: Box<dyn Fn() -> Tensor>,
     leaves: Vec<Tensor>,
 }
+
+/// The cases that have a file of their own, one a line.
+#[rustfmt::skip]
+const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    compound::job,
+    images::job,
+    overlap::job,
+];
 
 impl Job {
     /// The case of that name at a size, or nothing for a name that is not there.
@@ -131,7 +140,7 @@ impl Job {
                     )
                 })
             }
-            _ => return overlap::job(case, &inputs).or_else(|| compound::job(case, &inputs)),
+            _ => return FAMILIES.iter().find_map(|family| family(case, &inputs)),
         })
     }
 

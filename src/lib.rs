@@ -95,6 +95,7 @@ pub use detection::{
 };
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
+pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
 pub use regression::{
     BalancedL1Loss, CharbonnierLoss, CosineEmbeddingLoss, CosineSimilarityLoss, GaussianNllLoss,
@@ -102,8 +103,11 @@ pub use regression::{
     RmseLoss, SmoothL1Loss,
 };
 pub use segmentation::{
-    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
-    JaccardLoss, LogCoshDiceLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, ComboLoss, DiceLoss,
+    ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss, JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss,
+    LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
+    StructuralCorrelationLoss, TverskyLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;
 pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

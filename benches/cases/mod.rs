@@ -2,6 +2,7 @@
 //! draws alike. `table.txt` lists them with their sizes.
 
 mod classification;
+mod compound;
 mod images;
 mod overlap;
 
@@ -50,6 +51,7 @@ pub struct Job {
 #[rustfmt::skip]
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     classification::case,
+    compound::job,
     images::job,
     overlap::job,
 ];

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from timm.loss import LabelSmoothingCrossEntropy
 from torchvision import ops
 
+import bench_torch_distance
+
 
 class Inputs:
     """Draws on the CPU, in the order that benches/cases/mod.rs does."""
@@ -321,13 +323,13 @@ def gradient_penalty_conv(inputs):
     return loss, inputs.critic(inputs.kernel(32, inputs.size[1], 4, 4), inputs.kernel(64, 32, 4, 4))
 
 
-SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_focal}
+SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_focal, "edt_volume": bench_torch_distance.edt}
 
 
 class Job:
     def __init__(self, case, size, device, compiled):
         torch.manual_seed(0)
-        case = SAME.get(case) or globals()[case]
+        case = SAME.get(case) or globals().get(case) or getattr(bench_torch_distance, case)
         self.function, self.inputs = case(Inputs([int(number) for number in size.split("x")], device))
         if compiled:
             torch.compiler.reset()

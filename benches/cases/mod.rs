@@ -1,6 +1,8 @@
 //! The cases of the benchmarks: each a loss of this crate on inputs that `scripts/bench_torch.py`
 //! draws alike. `table.txt` lists them with their sizes.
 
+mod distance;
+
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BceLoss, BceWithLogitsLoss, CIoULoss, CrossEntropyLoss, DIoULoss, FocalLoss, GIoULoss,
@@ -128,7 +130,7 @@ impl Job {
                     )
                 })
             }
-            _ => return None,
+            _ => return distance::job(case, &inputs),
         })
     }
 

@@ -148,7 +148,7 @@ fn transform(name: &'static str, mask: &Tensor, spacing: &[f64], side: Side) -> 
     }
 }
 
-/// The lengths of an image and its pixel's size, of which a common `scale` is taken out.
+/// The lengths of an image, and its pixel's size in units of `scale`.
 struct Geometry {
     lengths: Vec<usize>,
     spacing: Vec<f64>,
@@ -157,11 +157,11 @@ struct Geometry {
 
 impl Geometry {
     fn new(lengths: &[i64], spacing: &[f64]) -> Self {
-        let isotropic = spacing.iter().all(|&s| s == spacing[0]);
+        let scale = spacing.iter().copied().fold(0.0, f64::max);
         Geometry {
             lengths: lengths.iter().map(|&length| length as usize).collect(),
-            spacing: if isotropic { vec![1.0; spacing.len()] } else { spacing.to_vec() },
-            scale: if isotropic { spacing[0] } else { 1.0 },
+            spacing: spacing.iter().map(|&s| s / scale).collect(),
+            scale,
         }
     }
 
@@ -198,6 +198,8 @@ trait Real:
 
     fn of(value: f64) -> Self;
 
+    fn root(self) -> Self;
+
     fn magnitude(self) -> Self {
         if self < Self::ZERO { -self } else { self }
     }
@@ -217,6 +219,10 @@ impl Real for f32 {
     fn of(value: f64) -> f32 {
         value as f32
     }
+
+    fn root(self) -> f32 {
+        self.sqrt()
+    }
 }
 
 impl Real for f64 {
@@ -224,6 +230,10 @@ impl Real for f64 {
 
     fn of(value: f64) -> f64 {
         value
+    }
+
+    fn root(self) -> f64 {
+        self.sqrt()
     }
 }
 
@@ -238,11 +248,13 @@ fn on_host<Out: Real>(inside: &[bool], geometry: &Geometry, side: Side) -> Vec<O
 /// One pass for each dimension, over squared distances whose sign tells the sides apart: below 0
 /// inside of the mask, above 0 outside, and 0 where no distance is wanted.
 fn passes<T: Real, Out: Real>(inside: &[bool], geometry: &Geometry, side: Side) -> Vec<Out> {
-    let outside = if side == Side::Both { T::INFINITY } else { T::ZERO };
-    let begin = |inside: bool| if inside { -T::INFINITY } else { outside };
+    let beginnings = [if side == Side::Both { T::INFINITY } else { T::ZERO }, -T::INFINITY];
+    let begin = |inside: bool| beginnings[usize::from(inside)];
+    let scale = Out::of(geometry.scale);
+    let inner_scale = if side == Side::Both { -scale } else { scale };
     let end = |squared: T| {
-        let distance = squared.magnitude().into().sqrt() * geometry.scale;
-        Out::of(if squared < T::ZERO && side == Side::Both { -distance } else { distance })
+        let distance = Out::of(squared.magnitude().into()).root();
+        distance * if squared < T::ZERO { inner_scale } else { scale }
     };
 
     let pixels: usize = geometry.lengths.iter().product();
@@ -319,7 +331,7 @@ impl Lines {
         // An odd number of cache lines, so that a column of the block is in different sets.
         let stride = (length.div_ceil(16) | 1) * 16;
         let mut block = vec![T::ZERO; stride * BLOCK];
-        let mut measure = Measure { spacing, heights: Vec::new(), parabolas: Vec::new() };
+        let mut measure = Measure::new(length, spacing);
         let mut next = first;
         let end = first + to.len() / length;
         let mut to = to.chunks_exact_mut(length);
@@ -328,8 +340,10 @@ impl Lines {
             let width = BLOCK.min(count - column).min(end - next);
             let rows = from[image * length * count..][..length * count].chunks_exact(count);
             for (i, row) in rows.enumerate() {
-                for (j, &value) in row[column..column + width].iter().enumerate() {
-                    block[j * stride + i] = load(value);
+                let row = &row[column..column + width];
+                let column = block[i..].iter_mut().step_by(stride);
+                for (value, &from) in column.zip(row) {
+                    *value = load(from);
                 }
             }
             for (line, to) in block.chunks_exact_mut(stride).take(width).zip(&mut to) {
@@ -347,6 +361,9 @@ impl Lines {
 /// Lowers the squared distances of lines to those by way of the other pixels of the line.
 struct Measure<T> {
     spacing: f64,
+    /// The squared distance of so many pixels.
+    squares: Vec<T>,
+    /// The squared distances that a line comes with, without sign, with `NEAR` more at each end.
     heights: Vec<T>,
     parabolas: Vec<Parabola>,
 }
@@ -358,109 +375,118 @@ const NEAR: usize = 32;
 const LANES: usize = 16;
 
 impl<T: Real> Measure<T> {
+    fn new(length: usize, spacing: f64) -> Self {
+        Measure {
+            spacing,
+            squares: (0..=length.max(NEAR))
+                .map(|pixels| T::of((pixels as f64 * spacing).powi(2)))
+                .collect(),
+            heights: vec![T::INFINITY; length + 2 * NEAR + LANES],
+            parabolas: Vec::with_capacity(length + 2),
+        }
+    }
+
     /// The nearest pixel of another side is never beyond the end of a run of one sign, so each run
     /// is by itself.
     fn line(&mut self, line: &mut [T]) {
+        for (height, value) in self.heights[NEAR..].iter_mut().zip(line.iter()) {
+            *height = value.magnitude();
+        }
         let mut start = 0;
         while start < line.len() {
             let first = line[start];
-            let alike = |value: &T| (*value < T::ZERO) == (first < T::ZERO) && *value != T::ZERO;
-            let run = line[start..].iter().take_while(|value| alike(value)).count();
-            let end = start + run;
-            if run > 0 {
-                let other_before = start > 0;
-                let other_after = end < line.len();
-                self.run(&mut line[start..end], other_before, other_after);
+            if first == T::ZERO {
+                start += 1;
+                continue;
             }
-            start = end.max(start + 1);
+            let negative = first < T::ZERO;
+            let alike = |value: &&T| (**value < T::ZERO) == negative && **value != T::ZERO;
+            let end = start + line[start..].iter().take_while(alike).count();
+            let borders = Borders { before: start > 0, after: end < line.len() };
+            let run = &mut line[start..end];
+            self.run(run, start, borders);
+            if negative {
+                for value in run {
+                    *value = -*value;
+                }
+            }
+            start = end;
         }
     }
 
-    fn run(&mut self, run: &mut [T], other_before: bool, other_after: bool) {
-        let negative = run[0] < T::ZERO;
-        let length = run.len();
-        self.heights.clear();
-        self.heights.resize(NEAR, T::INFINITY);
-        self.heights.extend(run.iter().map(|value| value.magnitude()));
-        self.heights.resize(length + 2 * NEAR + LANES, T::INFINITY);
-
-        // By way of the pixel and of those beside the run.
-        let (mut lowest, mut farthest) = (T::INFINITY, T::ZERO);
-        let away = |pixels: usize, there: bool| {
-            if there { T::of(pixels as f64 * self.spacing) } else { T::INFINITY }
-        };
-        for (i, (value, &height)) in run.iter_mut().zip(&self.heights[NEAR..]).enumerate() {
-            let border = away(i + 1, other_before).least(away(length - i, other_after));
-            lowest = lowest.least(height);
-            *value = height.least(border * border);
-            farthest = farthest.most(*value);
+    fn run(&mut self, run: &mut [T], start: usize, borders: Borders) {
+        // By way of the pixel itself and of those beside the run.
+        let heights = &self.heights[NEAR + start..][..run.len()];
+        run.copy_from_slice(heights);
+        if borders.before {
+            for (value, &square) in run.iter_mut().zip(&self.squares[1..]) {
+                *value = value.least(square);
+            }
         }
-        // By way of the others of the run.
-        if lowest < T::INFINITY {
-            let reach = farthest.into().sqrt() / self.spacing;
-            if reach <= NEAR as f64 {
-                self.compare(run);
+        if borders.after {
+            for (value, &square) in run.iter_mut().rev().zip(&self.squares[1..]) {
+                *value = value.least(square);
+            }
+        }
+        // By way of the others.
+        if heights.iter().copied().fold(T::INFINITY, T::least) < T::INFINITY {
+            if run.iter().copied().fold(T::ZERO, T::most) <= self.squares[NEAR] {
+                self.compare(run, start);
             } else {
-                self.envelope(run, other_before, other_after);
-            }
-        }
-        if negative {
-            for value in run {
-                *value = -*value;
+                self.envelope(run, start, borders);
             }
         }
     }
 
-    fn compare(&self, run: &mut [T]) {
-        for (start, values) in run.chunks_mut(LANES).enumerate() {
-            let here = NEAR + start * LANES;
+    /// Compares with pixels of other sides too: they are no nearer than those beside the run.
+    fn compare(&self, run: &mut [T], start: usize) {
+        for (first, values) in (NEAR + start..).step_by(LANES).zip(run.chunks_mut(LANES)) {
             let mut lanes = [T::ZERO; LANES];
             lanes[..values.len()].copy_from_slice(values);
-            for step in 1..=NEAR {
-                let far = T::of(step as f64 * self.spacing);
-                let far = far * far;
-                if lanes.iter().all(|&value| value <= far) {
+            for (step, &square) in self.squares[..NEAR].iter().enumerate().skip(1) {
+                if lanes.iter().copied().fold(T::ZERO, T::most) <= square {
                     break;
                 }
-                let before = &self.heights[here - step..][..LANES];
-                let after = &self.heights[here + step..][..LANES];
+                let before = &self.heights[first - step..][..LANES];
+                let after = &self.heights[first + step..][..LANES];
                 for ((value, &before), &after) in lanes.iter_mut().zip(before).zip(after) {
-                    *value = value.least(before.least(after) + far);
+                    *value = value.least(before.least(after) + square);
                 }
             }
             values.copy_from_slice(&lanes[..values.len()]);
         }
     }
 
-    fn envelope(&mut self, run: &mut [T], other_before: bool, other_after: bool) {
-        let Measure { spacing, heights, parabolas } = self;
-        let place = |i: usize| i as f64 * *spacing;
-        let border = |i: usize| Parabola { height: 0.0, place: place(i) };
-        let of_pixels = heights[NEAR..][..run.len()]
-            .iter()
-            .enumerate()
-            .filter(|&(_, &height)| height < T::INFINITY)
-            .map(|(i, &height)| Parabola { height: height.into(), place: place(i + 1) });
-        let all = other_before
-            .then(|| border(0))
-            .into_iter()
-            .chain(of_pixels)
-            .chain(other_after.then(|| border(run.len() + 1)));
+    fn envelope(&mut self, run: &mut [T], start: usize, borders: Borders) {
+        let unit = self.spacing * self.spacing;
+        let parabolas = &mut self.parabolas;
         parabolas.clear();
-        for parabola in all {
+        let mut add = |height: f64, place: usize| {
+            let new = Parabola { height: height / unit, place: place as f64 };
             while let &[.., left, middle] = parabolas.as_slice() {
-                if !middle.hidden(left, parabola) {
+                if !middle.hidden(left, new) {
                     break;
                 }
                 parabolas.pop();
             }
-            parabolas.push(parabola);
+            parabolas.push(new);
+        };
+        if borders.before {
+            add(0.0, 0);
+        }
+        for (i, &height) in self.heights[NEAR + start..][..run.len()].iter().enumerate() {
+            if height < T::INFINITY {
+                add(height.into(), i + 1);
+            }
+        }
+        if borders.after {
+            add(0.0, run.len() + 1);
         }
 
         let mut rest = parabolas.iter().peekable();
         let Some(mut lowest) = rest.next() else { return };
         for (i, value) in run.iter_mut().enumerate() {
-            let x = place(i + 1);
+            let x = (i + 1) as f64;
             let mut least = lowest.at(x);
             while let Some(next) = rest.peek() {
                 let of_next = next.at(x);
@@ -470,12 +496,19 @@ impl<T: Real> Measure<T> {
                 (lowest, least) = (next, of_next);
                 rest.next();
             }
-            *value = T::of(least);
+            *value = T::of(least * unit);
         }
     }
 }
 
-/// The squared distances `height + (x - place)²`.
+/// Whether a pixel of another side is next to a run, before and after it.
+#[derive(Clone, Copy)]
+struct Borders {
+    before: bool,
+    after: bool,
+}
+
+/// The squared distances `height + (x - place)²`, in pixels.
 #[derive(Clone, Copy)]
 struct Parabola {
     height: f64,
@@ -543,6 +576,31 @@ fn on_device(
         Side::Both => {
             let other = distance(&inside.f_logical_not()?)?;
             Ok(own.f_neg()?.f_where_self(inside, &other)?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the device computes, on the CPU, in pieces of a few lines.
+    #[test]
+    fn comparing_lines_with_themselves_gives_what_envelopes_give() {
+        let generator = Tensor::rand([2, 9, 14, 70], (Kind::Double, Device::Cpu));
+        for share in [0.05, 0.5, 0.97, 1.1] {
+            for spacing in [&[1.0, 1.0, 1.0][..], &[0.7, 0.7], &[2.5, 1.0, 0.3]] {
+                for side in [Side::Inside, Side::Both] {
+                    let mask = generator.lt(share);
+                    let size = mask.size();
+                    let geometry = Geometry::new(&size[size.len() - spacing.len()..], spacing);
+                    let host = transform("edt", &mask, spacing, side).unwrap();
+                    let device = on_device(&mask, &geometry, side, Kind::Float, 20_000).unwrap();
+                    assert_eq!(device.size(), host.size());
+                    let close = device.isclose(&host, 1e-6, 0.0, false).all();
+                    assert_eq!(close.int64_value(&[]), 1, "{share} {spacing:?} {side:?}");
+                }
+            }
         }
     }
 }

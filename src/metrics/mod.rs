@@ -6,6 +6,7 @@ mod frechet;
 mod inception_score;
 mod kernel_distance;
 mod psnr;
+mod surface;
 
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
@@ -18,6 +19,7 @@ pub use kernel_distance::{
     polynomial_mmd,
 };
 pub use psnr::{PsnrLoss, f_psnr, psnr};
+pub use surface::SurfaceDistances;
 
 use crate::{LossError, Result, check, loss::Entry};
 use tch::{Kind, Tensor};

@@ -18,6 +18,7 @@ from timm.loss import LabelSmoothingCrossEntropy
 from torchvision import ops
 
 import bench_torch_distance
+import bench_torch_overlap
 
 
 class Inputs:
@@ -323,13 +324,20 @@ def gradient_penalty_conv(inputs):
     return loss, inputs.critic(inputs.kernel(32, inputs.size[1], 4, 4), inputs.kernel(64, 32, 4, 4))
 
 
-SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_focal, "edt_volume": bench_torch_distance.edt}
+SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_focal}
+
+
+# The cases that have a file of their own, one a line.
+FAMILIES = [
+    bench_torch_overlap,
+    bench_torch_distance,
+]
 
 
 class Job:
     def __init__(self, case, size, device, compiled):
         torch.manual_seed(0)
-        case = SAME.get(case) or globals().get(case) or getattr(bench_torch_distance, case)
+        case = SAME.get(case) or globals().get(case) or next(getattr(f, case) for f in FAMILIES if hasattr(f, case))
         self.function, self.inputs = case(Inputs([int(number) for number in size.split("x")], device))
         if compiled:
             torch.compiler.reset()

@@ -24,6 +24,9 @@ def edt(inputs):
     return lambda mask: transform(mask).to(mask.device), (blobs(inputs),)
 
 
+edt_volume = edt
+
+
 def edt_spacing(inputs):
     return lambda mask: transform(mask, [3, 1, 0.7][: mask.ndim - 1]).to(mask.device), (blobs(inputs),)
 

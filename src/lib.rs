@@ -69,11 +69,19 @@ pub mod cuda;
 pub mod detection;
 pub mod loss;
 pub mod metrics;
+pub mod perceptual;
 pub mod segmentation;
 
 pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
 pub use classification::{
-    BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
+    AsymmetricLossMultiLabel, AsymmetricLossSingleLabel, BalancedBceWithLogitsLoss, BceLoss,
+    BceWithLogitsLoss, BinaryFocalCrossEntropyLoss, CategoricalCrossEntropyLoss,
+    CategoricalFocalCrossEntropyLoss, CategoricalHingeLoss, CrossEntropyLoss, FocalLoss,
+    GeneralizedCrossEntropyLoss, HingeEmbeddingLoss, HingeLoss, JsDivLoss, JsdCrossEntropy,
+    KlDivLoss, LabelSmoothing, MarginRankingLoss, MatrixCrossEntropyLoss, MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss, MultiMarginLoss, NllLoss, OneVsRestBceLoss, PolyBceWithLogitsLoss,
+    PolyCrossEntropyLoss, SoftMarginLoss, SoftTargetCrossEntropy, SoftmaxFocalLoss,
+    TopKCrossEntropyLoss,
 };
 pub use detection::{
     BoxFormat, CIoULoss, DIoULoss, GIoULoss, IoULoss, IouKind, bbox_iou, f_bbox_iou,
@@ -82,5 +90,8 @@ pub use detection::{
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
-pub use segmentation::{DiceLoss, JaccardLoss, SoftDiceLoss, TverskyLoss};
+pub use segmentation::{
+    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
+    JaccardLoss, LogCoshDiceLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+};
 pub use tch::Reduction;

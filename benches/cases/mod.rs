@@ -2,6 +2,7 @@
 //! draws alike. `table.txt` lists them with their sizes.
 
 mod distance;
+mod overlap;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -43,6 +44,13 @@ pub struct Job {
     forward: Box<dyn Fn() -> Tensor>,
     leaves: Vec<Tensor>,
 }
+
+/// The cases that have a file of their own, one a line.
+#[rustfmt::skip]
+const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    overlap::job,
+    distance::job,
+];
 
 impl Job {
     /// The case of that name at a size, or nothing for a name that is not there.
@@ -130,7 +138,7 @@ impl Job {
                     )
                 })
             }
-            _ => return distance::job(case, &inputs),
+            _ => return FAMILIES.iter().find_map(|family| family(case, &inputs)),
         })
     }
 

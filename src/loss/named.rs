@@ -385,6 +385,7 @@ pub fn catalogue() -> Vec<Entry> {
         crate::segmentation::entries(),
         crate::detection::entries(),
         crate::adversarial::entries(),
+        crate::perceptual::entries(),
         crate::metrics::entries(),
     ]
     .concat()

@@ -91,7 +91,8 @@ pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
 pub use segmentation::{
-    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
-    JaccardLoss, LogCoshDiceLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+    ClDiceLoss, DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss, JaccardLoss, LogCoshDiceLoss, MccLoss,
+    SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
 };
 pub use tch::Reduction;

@@ -1,9 +1,11 @@
 //! Overlap statistics of a segmentation and the losses made of them.
 
+mod cldice;
 mod confusion;
 mod dice;
 mod distance;
 mod generalized_dice;
+mod maps;
 mod region;
 mod soft_dice;
 mod statistics;
@@ -11,6 +13,7 @@ mod tversky;
 
 use crate::loss::Entry;
 
+pub use cldice::{ClDiceLoss, f_soft_skeletonize, soft_skeletonize};
 pub use confusion::{MccLoss, SensitivitySpecificityLoss};
 pub use dice::{DiceLoss, JaccardLoss, LogCoshDiceLoss};
 pub use distance::{
@@ -41,6 +44,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         GeneralizedWassersteinDiceLoss::entries(),
         SensitivitySpecificityLoss::entries(),
         MccLoss::entries(),
+        ClDiceLoss::entries(),
     ]
     .concat()
 }

@@ -331,37 +331,53 @@ impl Sums<'_> {
         score: Tensor,
         shape: impl Fn(Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let kind = score.f_kind()?;
-        let region = self.region;
-        let present = match region.empty_class {
-            EmptyClass::Smooth => None,
-            _ => Some(self.overlap.actual.f_gt(0.0)?),
-        };
-        let score = match (&present, region.empty_class) {
-            (Some(present), EmptyClass::FalsePositives) => {
-                let share = ratio(&self.overlap.predicted, &self.valid()?)?;
-                score.f_where_self(present, &share.f_rsub_scalar(1.0)?)?
+        let score = match self.region.empty_class {
+            EmptyClass::FalsePositives => {
+                let share = self.false_positives()?.f_rsub_scalar(1.0)?;
+                score.f_where_self(&self.present()?, &share)?
             }
             _ => score,
         };
-        let mut loss = shape(score)?;
+        self.reduce_shaped(shape(score)?)
+    }
+
+    /// The loss of what each score costs, (rows, columns).
+    pub(crate) fn reduce_costs(&self, cost: Tensor) -> Result<Tensor> {
+        self.reduce_shaped(match self.region.empty_class {
+            EmptyClass::FalsePositives => {
+                cost.f_where_self(&self.present()?, &self.false_positives()?)?
+            }
+            _ => cost,
+        })
+    }
+
+    fn present(&self) -> Result<Tensor> {
+        Ok(self.overlap.actual.f_gt(0.0)?)
+    }
+
+    /// The mean probability.
+    fn false_positives(&self) -> Result<Tensor> {
+        ratio(&self.overlap.predicted, &self.valid()?)
+    }
+
+    fn reduce_shaped(&self, mut loss: Tensor) -> Result<Tensor> {
+        let kind = loss.f_kind()?;
+        let region = self.region;
         // 1 for a score that counts, 0 for one of no pixels or of a class that is skipped.
         let mut counts = match &self.overlap.valid {
             Some(valid) => Some(valid.f_gt(0.0)?.f_to_kind(kind)?.f_expand_as(&loss)?),
             None => None,
         };
-        if let Some(present) = present {
-            let present = present.f_to_kind(kind)?;
-            match region.empty_class {
-                EmptyClass::Zero => loss = loss.f_mul(&present)?,
-                EmptyClass::Skip => {
-                    counts = Some(match counts {
-                        Some(counts) => counts.f_mul(&present)?,
-                        None => present,
-                    });
-                }
-                EmptyClass::Smooth | EmptyClass::FalsePositives => {}
+        match region.empty_class {
+            EmptyClass::Zero => loss = loss.f_mul(&self.present()?.f_to_kind(kind)?)?,
+            EmptyClass::Skip => {
+                let present = self.present()?.f_to_kind(kind)?;
+                counts = Some(match counts {
+                    Some(counts) => counts.f_mul(&present)?,
+                    None => present,
+                });
             }
+            EmptyClass::Smooth | EmptyClass::FalsePositives => {}
         }
         let shares = match (&counts, &self.weights) {
             (Some(counts), Some(weights)) => Some(counts.f_mul(weights)?),

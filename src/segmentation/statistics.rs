@@ -393,7 +393,7 @@ impl Target {
 pub(crate) struct Grid {
     pub(crate) images: i64,
     pub(crate) classes: i64,
-    pixels: Vec<i64>,
+    pub(crate) pixels: Vec<i64>,
 }
 
 impl Grid {
@@ -463,7 +463,7 @@ impl Grid {
         Ok(mask.f_reshape([self.images, 1, self.count()])?)
     }
 
-    fn one_hot(&self, class: &Tensor, kind: Kind) -> Result<Tensor> {
+    pub(crate) fn one_hot(&self, class: &Tensor, kind: Kind) -> Result<Tensor> {
         let [images, classes, pixels] = self.shape();
         let one_hot = Tensor::f_empty(self.shape(), (kind, class.device()))?;
         let numbers = Tensor::f_arange(classes, (kind, class.device()))?;

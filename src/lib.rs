@@ -91,8 +91,8 @@ pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
 pub use segmentation::{
-    ClDiceLoss, DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
-    GeneralizedWassersteinDiceLoss, JaccardLoss, LogCoshDiceLoss, MccLoss,
-    SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+    BoundaryLoss, ClDiceLoss, DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss, HausdorffDtLoss, HausdorffErLoss, JaccardLoss, LogCoshDiceLoss,
+    MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
 };
 pub use tch::Reduction;

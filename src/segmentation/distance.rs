@@ -113,16 +113,56 @@ enum Side {
     Both,
 }
 
-fn transform(name: &'static str, mask: &Tensor, spacing: &[f64], side: Side) -> Result<Tensor> {
-    let ok = !spacing.is_empty() && spacing.iter().all(|&s| s > 0.0 && s.is_finite());
-    if !ok {
-        return Err(LossError::Param {
-            loss: name,
-            option: "spacing",
-            expected: "one number above 0 for each dimension of an image",
-            got: format!("{spacing:?}"),
-        });
+fn check_spacing(loss: &'static str, spacing: &[f64], axes: usize) -> Result<()> {
+    let ok = spacing.len() == axes && spacing.iter().all(|&s| s > 0.0 && s.is_finite());
+    if axes > 0 && ok {
+        return Ok(());
     }
+    Err(LossError::Param {
+        loss,
+        option: "spacing",
+        expected: "one number above 0 for each dimension of an image",
+        got: format!("{spacing:?}"),
+    })
+}
+
+/// The `spacing` option of a loss for images of so many dimensions: 1 unless it is given.
+pub(crate) fn pixel_size(
+    loss: &'static str,
+    spacing: Option<&[f64]>,
+    axes: usize,
+) -> Result<Vec<f64>> {
+    let spacing = spacing.map_or_else(|| vec![1.0; axes], <[f64]>::to_vec);
+    check_spacing(loss, &spacing, axes)?;
+    Ok(spacing)
+}
+
+/// The signed distances of `Bool` masks in `kind`; 0 where an image has no boundary.
+pub(crate) fn signed(inside: &Tensor, spacing: &[f64], kind: Kind) -> Result<Tensor> {
+    let inside =
+        if kind == Kind::Double { inside.f_to_kind(kind)? } else { inside.shallow_clone() };
+    let distance = f_signed_distance_transform_edt(&inside, spacing)?;
+    Ok(distance.f_masked_fill(&distance.f_isinf()?, 0.0)?)
+}
+
+/// Which pixels are of each class, (N, C, d1, ..): of class indices (N, d1, ..), integer, or of
+/// one-hot or soft classes (N, C, d1, ..), floating-point or bool. Other indices are of no class.
+pub(crate) fn of_classes(loss: &'static str, target: &Tensor, classes: i64) -> Result<Tensor> {
+    check::param(loss, "classes", classes as f64, classes > 0, "at least 1")?;
+    if !check::is_index(target.f_kind()?) {
+        let ok = target.size().get(1) == Some(&classes) && target.dim() > 2;
+        check::shape_is(loss, "target", target, ok, &format!("[N, {classes}, d1, ..]"))?;
+        return Ok(target.f_gt(0.5)?);
+    }
+    check::shape_is(loss, "target", target, target.dim() > 1, "[N, d1, ..]")?;
+    let mut shape = vec![1; target.dim() + 1];
+    shape[1] = classes;
+    let numbers = Tensor::f_arange(classes, (Kind::Int64, target.device()))?;
+    Ok(target.f_unsqueeze(1)?.f_eq_tensor(&numbers.f_view(shape.as_slice())?)?)
+}
+
+fn transform(name: &'static str, mask: &Tensor, spacing: &[f64], side: Side) -> Result<Tensor> {
+    check_spacing(name, spacing, spacing.len())?;
     let size = mask.size();
     let axes = spacing.len();
     let expected = format!("of at least {axes} dimensions, as spacing has {axes} numbers");

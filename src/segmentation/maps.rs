@@ -1,6 +1,7 @@
 //! What losses of skeletons and distances start from: a map of each class that counts.
 
 use super::{
+    distance::pixel_size,
     region::{Averaging, EmptyClass, Region, Sums, select},
     statistics::{Counting, Overlap, Pixels, Target, Terms, sum},
 };
@@ -89,18 +90,23 @@ impl Region {
         self.of_kept(loss, input, overlap, maps.kept.as_deref(), averaging)
     }
 
-    /// The loss of what each pixel costs, (N, K, P): a mean for each class that counts. `there` is
-    /// above 0 for a class of an image that is there, (N, K).
+    /// The loss of what each pixel costs, (N, K, P): a mean for each class that counts. `there`
+    /// makes what is above 0 for a class of an image that is there, (N, K).
     pub(crate) fn mean_cost(
         &self,
         loss: &'static str,
         input: &Tensor,
         maps: &Maps,
         cost: Tensor,
-        there: Tensor,
+        there: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Tensor> {
         let averaging = Averaging::default();
-        let sums = self.sums_of(loss, input, maps, [maps.sum(cost)?, there], averaging)?;
+        let total = maps.sum(cost)?;
+        let there = match self.empty_class {
+            EmptyClass::Smooth => total.shallow_clone(),
+            _ => there()?,
+        };
+        let sums = self.sums_of(loss, input, maps, [total, there], averaging)?;
         let valid = sums.valid()?.f_threshold(0.0, 1.0)?;
         sums.reduce_costs(sums.overlap.tp.f_div(&valid)?)
     }
@@ -123,8 +129,25 @@ impl Maps {
         })
     }
 
-    /// Which pixels are of each class, (N, K, d1, ..).
+    /// Which pixels are of each class, (N, K, d1, ..): where `values` (N, K, P) are above 1/2.
     pub(crate) fn inside(&self, values: &Tensor) -> Result<Tensor> {
         Ok(values.f_detach()?.f_gt(0.5)?.f_view(self.shape.as_slice())?)
+    }
+
+    /// The classes that count of values (N, C, d1, ..).
+    pub(crate) fn of_kept(&self, values: &Tensor) -> Result<Tensor> {
+        match &self.kept {
+            Some(kept) => Ok(select(values.shallow_clone(), kept)?.f_contiguous()?),
+            None => Ok(values.f_contiguous()?),
+        }
+    }
+
+    /// The size of a pixel along d1, ...
+    pub(crate) fn pixel_size(
+        &self,
+        loss: &'static str,
+        spacing: &Option<Vec<f64>>,
+    ) -> Result<Vec<f64>> {
+        pixel_size(loss, spacing.as_deref(), self.shape.len() - 2)
     }
 }

@@ -1,10 +1,12 @@
 //! Overlap statistics of a segmentation and the losses made of them.
 
+mod boundary;
 mod cldice;
 mod confusion;
 mod dice;
 mod distance;
 mod generalized_dice;
+mod hausdorff;
 mod maps;
 mod region;
 mod soft_dice;
@@ -13,6 +15,7 @@ mod tversky;
 
 use crate::loss::Entry;
 
+pub use boundary::BoundaryLoss;
 pub use cldice::{ClDiceLoss, f_soft_skeletonize, soft_skeletonize};
 pub use confusion::{MccLoss, SensitivitySpecificityLoss};
 pub use dice::{DiceLoss, JaccardLoss, LogCoshDiceLoss};
@@ -24,6 +27,7 @@ pub use generalized_dice::{
     AbsentWeight, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss, VolumeWeight,
     WassersteinWeighting,
 };
+pub use hausdorff::{HausdorffDtLoss, HausdorffErLoss};
 pub use region::{Aggregate, Average, EmptyClass, WeightNorm};
 pub use soft_dice::{DiceForm, SoftDiceLoss};
 pub use statistics::{
@@ -45,6 +49,9 @@ pub(crate) fn entries() -> Vec<Entry> {
         SensitivitySpecificityLoss::entries(),
         MccLoss::entries(),
         ClDiceLoss::entries(),
+        BoundaryLoss::entries(),
+        HausdorffDtLoss::entries(),
+        HausdorffErLoss::entries(),
     ]
     .concat()
 }

@@ -103,10 +103,10 @@ pub use regression::{
     RmseLoss, SmoothL1Loss,
 };
 pub use segmentation::{
-    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, ComboLoss, DiceLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BoundaryLoss, ClDiceLoss, ComboLoss, DiceLoss,
     ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
-    GeneralizedWassersteinDiceLoss, JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss,
-    LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
+    GeneralizedWassersteinDiceLoss, HausdorffDtLoss, HausdorffErLoss, JaccardLoss, LogCoshDiceLoss,
+    LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
     StructuralCorrelationLoss, TverskyLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;

@@ -3,6 +3,7 @@
 
 mod classification;
 mod compound;
+mod distance;
 mod images;
 mod overlap;
 
@@ -52,6 +53,7 @@ pub struct Job {
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     classification::case,
     compound::job,
+    distance::job,
     images::job,
     overlap::job,
 ];

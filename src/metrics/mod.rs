@@ -7,6 +7,7 @@ mod inception_score;
 mod kernel_distance;
 mod psnr;
 mod ssim;
+mod surface;
 
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
@@ -23,6 +24,7 @@ pub use ssim::{
     MS_SSIM_WEIGHTS, MsSsimLoss, SsimLoss, SsimOptions, SsimPadding, SsimWindow, f_ms_ssim, f_ssim,
     f_ssim_map, ms_ssim, ssim, ssim_map,
 };
+pub use surface::SurfaceDistances;
 
 use crate::{LossError, Result, check, loss::Entry};
 use tch::{Kind, Tensor};

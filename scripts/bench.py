@@ -33,16 +33,18 @@ def main():
     if not wanted:
         stop(f"no case has {options.cases} in its name; benches/cases/table.txt lists them.")
     python = find_python(options.python)
-    commands = {"ours": [build(), options.device, str(options.threads)]}
     modes = MODES[:2] if options.compile == "none" else MODES
-    for mode in modes[1:]:
-        commands[mode] = [python, str(ROOT / "scripts/bench_torch.py"), mode, options.device, str(options.threads)]
+    of_torch = lambda mode: [python, str(ROOT / "scripts/bench_torch.py"), mode, options.device, str(options.threads)]
+    commands = {mode: of_torch(mode) for mode in modes[1:]}
+    commands["ours"] = of_torch("eager") if options.noise else [build(), options.device, str(options.threads)]
 
     options.csv.parent.mkdir(parents=True, exist_ok=True)
     log = open(options.csv.with_suffix(".log"), "w")
     timers = {mode: Worker(command, log) for mode, command in commands.items()}
     scales = {mode: Worker(command, log, frugal=True) for mode, command in commands.items()}
     print(conditions(options, python))
+    if options.noise:
+        print("'ours' is eager once more.\n")
     rows = []
     try:
         for case, sizes in wanted:
@@ -74,6 +76,7 @@ def parse():
     parser.add_argument("--compile", default="all", choices=["all", *SIZES, "none"], help="sizes that torch.compile takes part in")
     parser.add_argument("--no-compile", dest="compile", action="store_const", const="none", help="the same as --compile none")
     parser.add_argument("--no-peak", action="store_true", help="leave the memory out")
+    parser.add_argument("--noise", action="store_true", help="eager in the place of ours: how far from 1 the ratios of like things are here")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of each; all cores by default")
     parser.add_argument("--python", help="the Python with the packages of scripts/requirements.txt; .venv's by default")

@@ -32,6 +32,15 @@ fn softmax() -> Vec<(&'static str, Box<dyn Loss>)> {
     let weight = || tensor(&[0.5, 2.0, 1.5], &[3]);
     vec![
         ("ce", Box::new(CrossEntropyLoss::default().ignore_index(255))),
+        ("ce weight", Box::new(CrossEntropyLoss::default().ignore_index(255).weight(weight()))),
+        (
+            "ce weight of a class 0",
+            Box::new(
+                CrossEntropyLoss::default()
+                    .ignore_index(255)
+                    .weight(tensor(&[0.0, 2.0, 1.5], &[3])),
+            ),
+        ),
         (
             "ce weight smoothed",
             Box::new(

@@ -5,7 +5,7 @@ use crate::{
     loss::{Entry, Input, Target, named_loss, weighted_loss},
     reduce::{Kept, ratio, reduce, weights},
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Softmax cross entropy of logits, with class indices or class probabilities as target.
 ///
@@ -175,6 +175,15 @@ impl CrossEntropyLoss {
         check::shape(NAME, "index target", target, &positions)?;
         let target = check::index(NAME, "target", target)?;
 
+        if let (Some(class_weight), None, Reduction::Mean) = (class_weight, weight, self.reduction)
+        {
+            if self.label_smoothing == 0.0 && positive_on_host(class_weight)? {
+                // libtorch sums the weights as it goes; its 0/0 is where every target is ignored.
+                let mean = self.libtorch(logits, &target, Some(class_weight), Reduction::Mean)?;
+                let counts = target.f_ne(self.ignore_index)?.f_any()?;
+                return Ok(mean.f_where_self(&counts, &mean.f_zeros_like()?)?);
+            }
+        }
         let (total, weight) = match (weight, self.reduction) {
             (None, Reduction::None) => {
                 return self.libtorch(logits, &target, class_weight, Reduction::None);
@@ -210,6 +219,12 @@ impl CrossEntropyLoss {
 /// `total` by the number of targets that are `valid`, 0 where none is.
 pub(super) fn over_count(total: &Tensor, valid: &Tensor) -> Result<Tensor> {
     Ok(total.f_div(&valid.f_count_nonzero(None)?.f_clamp_min(1)?)?)
+}
+
+/// Whether all weights are above 0, where to look makes no device wait.
+fn positive_on_host(class_weight: &Tensor) -> Result<bool> {
+    let on_host = class_weight.device() == Device::Cpu && class_weight.numel() > 0;
+    Ok(on_host && class_weight.f_min()?.f_double_value(&[])? > 0.0)
 }
 
 /// The weight of each target's class, 0 where the target is ignored.

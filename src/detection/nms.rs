@@ -220,21 +220,47 @@ fn on_host(
     classes: Option<&Tensor>,
     iou_threshold: f64,
 ) -> Result<Tensor> {
-    let scores = Vec::<f64>::try_from(scores.f_to_kind(Kind::Double)?)?;
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(Ordering::Equal));
-    let classes = classes.map(Vec::<i64>::try_from).transpose()?;
-    let kept = match boxes.kind() {
-        Kind::Float => {
-            let threshold = round_down(iou_threshold);
-            kept(&Vec::try_from(boxes.f_reshape([-1])?)?, &order, classes.as_deref(), threshold)
-        }
-        _ => {
-            let boxes: Vec<f64> = Vec::try_from(boxes.f_reshape([-1])?)?;
-            kept(&boxes, &order, classes.as_deref(), iou_threshold)
-        }
+    let order = by_score(scores)?;
+    let classes = by_class(&order, classes)?;
+    let kept = match boxes.f_kind()? {
+        Kind::Float => kept(boxes, &order, &classes, round_down(iou_threshold))?,
+        _ => kept(boxes, &order, &classes, iou_threshold)?,
     };
+    let kept: Vec<i64> =
+        order.iter().zip(kept).filter(|(_, kept)| *kept).map(|(&row, _)| row.into()).collect();
     Ok(Tensor::f_from_slice(&kept)?)
+}
+
+/// The rows by falling score, of equal scores the lower row first.
+fn by_score(scores: &Tensor) -> Result<Vec<u32>> {
+    let scores = Vec::<f64>::try_from(scores.f_to_kind(Kind::Double)?)?;
+    let count = u32::try_from(scores.len()).map_err(|_| LossError::Unsupported {
+        loss: "NMS",
+        message: "more boxes than 32 bits can count",
+    })?;
+    let mut order: Vec<u32> = (0..count).collect();
+    order.sort_unstable_by(|&a, &b| {
+        let [of_a, of_b] = [a, b].map(|row| scores[row as usize]);
+        of_b.partial_cmp(&of_a).unwrap_or(Ordering::Equal).then(a.cmp(&b))
+    });
+    Ok(order)
+}
+
+/// Ranks by score, class after class.
+struct Classes {
+    ranks: Vec<u32>,
+    /// Where in `ranks` each class but the first begins.
+    begins: Vec<usize>,
+}
+
+fn by_class(order: &[u32], classes: Option<&Tensor>) -> Result<Classes> {
+    let mut ranks: Vec<u32> = (0..order.len() as u32).collect();
+    let Some(classes) = classes else { return Ok(Classes { ranks, begins: Vec::new() }) };
+    let classes = Vec::<i64>::try_from(classes)?;
+    let class = |rank: u32| classes[order[rank as usize] as usize];
+    ranks.sort_unstable_by_key(|&rank| (class(rank), rank));
+    let begins = (1..ranks.len()).filter(|&i| class(ranks[i]) != class(ranks[i - 1])).collect();
+    Ok(Classes { ranks, begins })
 }
 
 /// The greatest Float that is not above `value`, which is in [0, 1]: a Float is above one where it
@@ -244,29 +270,36 @@ fn round_down(value: f64) -> f32 {
     if f64::from(near) > value { f32::from_bits(near.to_bits() - 1) } else { near }
 }
 
-/// `order` is that of the scores.
+/// How many boxes are copied from the tensor at once.
+const PIECE: usize = 4096;
+
+/// Whether the box of each rank is kept.
 fn kept<T: Real>(
-    boxes: &[T],
-    order: &[usize],
-    classes: Option<&[i64]>,
+    boxes: &Tensor,
+    order: &[u32],
+    classes: &Classes,
     iou_threshold: T,
-) -> Vec<i64> {
-    let mut ranks: Vec<usize> = (0..order.len()).collect();
+) -> Result<Vec<bool>> {
     let mut kept = vec![false; order.len()];
-    let class = |rank: usize| classes.map_or(0, |classes| classes[order[rank]]);
-    ranks.sort_by_key(|&rank| class(rank));
-    for ranks in ranks.chunk_by(|&a, &b| class(a) == class(b)) {
-        let mut blocks: Vec<Block<T>> = Vec::new();
-        let mut count = 0;
-        for &rank in ranks {
-            let corners = &boxes[order[rank] * 4..][..4];
+    let mut begins = classes.begins.iter().peekable();
+    let mut blocks: Vec<Block<T>> = Vec::new();
+    let mut count = 0;
+    for (piece, ranks) in classes.ranks.chunks(PIECE).enumerate() {
+        let rows: Vec<i64> = ranks.iter().map(|&rank| order[rank as usize].into()).collect();
+        let corners = boxes.f_index_select(0, &Tensor::f_from_slice(&rows)?)?.f_view([-1])?;
+        let corners = Vec::<T>::try_from(corners)?;
+        for (i, (&rank, corners)) in ranks.iter().zip(corners.chunks_exact(4)).enumerate() {
+            if begins.next_if_eq(&&(piece * PIECE + i)).is_some() {
+                blocks.clear();
+                count = 0;
+            }
             let [left, top, right, bottom] = [corners[0], corners[1], corners[2], corners[3]];
             let area = (right - left) * (bottom - top);
             let candidate = [left, top, right, bottom, area];
             if blocks.iter().any(|block| block.suppresses(candidate, iou_threshold)) {
                 continue;
             }
-            kept[rank] = true;
+            kept[rank as usize] = true;
             let lane = count % LANES;
             count += 1;
             if lane == 0 {
@@ -281,7 +314,7 @@ fn kept<T: Real>(
             }
         }
     }
-    order.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(&row, _)| row as i64).collect()
+    Ok(kept)
 }
 
 impl<T: Real> Default for Block<T> {

@@ -1,15 +1,19 @@
 //! Metrics that say how good a model is.
 
+mod calibration;
 mod coco;
+mod confusion;
 mod coverage;
 mod frechet;
 mod inception_score;
 mod kernel_distance;
 mod psnr;
 
+pub use calibration::{Calibration, ReliabilityBin};
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
 };
+pub use confusion::ConfusionMatrix;
 pub use coverage::{ManifoldMetrics, f_manifold_metrics, manifold_metrics};
 pub use frechet::FeatureStatistics;
 pub use inception_score::{InceptionScore, f_inception_score, inception_score};

@@ -66,11 +66,20 @@ impl Conv {
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let x = x.apply(&self.conv);
-        let x = match &self.norm {
+        let mut x = match &self.norm {
             NormLayer::Batch(norm) => norm.forward_t(&x, train),
             NormLayer::Instance { scale, shift } => {
                 let none = None::<Tensor>;
-                x.instance_norm(Some(scale), Some(shift), none.as_ref(), none.as_ref(), true, 0.1, 1e-5, true)
+                x.instance_norm(
+                    Some(scale),
+                    Some(shift),
+                    none.as_ref(),
+                    none.as_ref(),
+                    true,
+                    0.1,
+                    1e-5,
+                    true,
+                )
             }
         };
         x.relu_()
@@ -173,8 +182,7 @@ mod tests {
                 let shape = Shape { classes: 5, width: 4, depth: 3, norm, deep_supervision };
                 let net = UNet::new(&vs.root(), shape);
                 let images = Tensor::rand([2, 3, 40, 24], (Kind::Float, Device::Cpu));
-                let sizes: Vec<_> =
-                    net.forward(&images, true).iter().map(Tensor::size).collect();
+                let sizes: Vec<_> = net.forward(&images, true).iter().map(Tensor::size).collect();
                 let want: Vec<_> =
                     (0..levels).map(|level| vec![2, 5, 40 >> level, 24 >> level]).collect();
                 assert_eq!(sizes, want);

@@ -52,7 +52,12 @@ impl Objective {
 }
 
 /// A loss of logits and class indices, made of one that may take something else.
-fn fitted(registry: &Registry, term: &Term, device: Device, ignored: bool) -> Result<impl Loss + use<>> {
+fn fitted(
+    registry: &Registry,
+    term: &Term,
+    device: Device,
+    ignored: bool,
+) -> Result<impl Loss + use<>> {
     let Term { name, options, .. } = term;
     let mut options = options.clone().device(device);
     let Some(entry) = registry.find(name) else {
@@ -121,7 +126,8 @@ mod tests {
     use tch_losses::{CrossEntropyLoss, SoftDiceLoss, segmentation::Nonlinearity};
 
     fn logits() -> Tensor {
-        let values: Vec<f32> = (0..2 * 3 * 8 * 8).map(|i| ((i * 37 % 101) as f32 - 50.0) / 20.0).collect();
+        let values: Vec<f32> =
+            (0..2 * 3 * 8 * 8).map(|i| ((i * 37 % 101) as f32 - 50.0) / 20.0).collect();
         Tensor::from_slice(&values).view([2, 3, 8, 8])
     }
 
@@ -158,9 +164,12 @@ mod tests {
     fn pixels_left_out_change_nothing() {
         let (logits, target) = (logits(), target());
         let half = target.narrow(2, 0, 4);
-        let marked = Tensor::cat(&[half, target.narrow(2, 4, 4).fill(i64::from(IGNORED))], 2);
-        let other = &logits + Tensor::cat(&[logits.narrow(3, 0, 4) * 0.0, logits.narrow(3, 4, 4)], 3);
-        for text in ["ce", "soft_dice", "soft_dice + softmax_focal", "bce", "focal", "bce_with_logits"] {
+        let marked = Tensor::cat(&[&half, &target.narrow(2, 4, 4).fill(i64::from(IGNORED))], 2);
+        let other =
+            &logits + Tensor::cat(&[logits.narrow(3, 0, 4) * 0.0, logits.narrow(3, 4, 4)], 3);
+        for text in
+            ["ce", "soft_dice", "soft_dice + softmax_focal", "bce", "focal", "bce_with_logits"]
+        {
             let (a, b) = (value(text, true, &logits, &marked), value(text, true, &other, &marked));
             assert!((a - b).abs() < 1e-6, "{text}: {a} and {b}");
             let cut = value(text, false, &logits.narrow(3, 0, 4), &half);
@@ -173,7 +182,8 @@ mod tests {
         let (logits, target) = (logits(), target());
         let objective = Objective::new("ce", Device::Cpu, false).unwrap();
         let coarse = logits.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
-        let both = objective.loss(&[logits.shallow_clone(), coarse.shallow_clone()], &target).unwrap();
+        let both =
+            objective.loss(&[logits.shallow_clone(), coarse.shallow_clone()], &target).unwrap();
         let small = target.slice(1, 1, None, 2).slice(2, 1, None, 2);
         let (fine, coarse) =
             (value("ce", false, &logits, &target), value("ce", false, &coarse, &small));
@@ -185,7 +195,11 @@ mod tests {
     fn losses_that_do_not_fit_are_refused() {
         let error = |text| format!("{:#}", Objective::new(text, Device::Cpu, false).unwrap_err());
         assert!(error("c").contains("--loss \"c\""), "{}", error("c"));
-        assert!(error("crossentrop").contains("did you mean cross_entropy"), "{}", error("crossentrop"));
+        assert!(
+            error("crossentrop").contains("did you mean cross_entropy"),
+            "{}",
+            error("crossentrop")
+        );
         assert!(error("giou").contains("giou takes Boxes"), "{}", error("giou"));
         assert!(error("yolo_v5").contains("yolo_v5"), "{}", error("yolo_v5"));
         assert!(error("ce(gamma=1)").contains("gamma"), "{}", error("ce(gamma=1)"));

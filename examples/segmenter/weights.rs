@@ -25,6 +25,8 @@ pub struct Meta {
     pub epochs_done: usize,
     pub epochs: usize,
     pub best_dice: f64,
+    /// The epoch of the best weights so far.
+    pub best_epoch: usize,
     pub ema_updates: i64,
     /// What a resumed run should have in common, as text.
     pub options: String,

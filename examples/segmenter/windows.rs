@@ -51,10 +51,8 @@ impl Windows {
         let (_, _, height, width) = image.size4().expect("an image");
         let (rows, window_height) = self.cut(height as usize);
         let (columns, window_width) = self.cut(width as usize);
-        let (below, right) = (
-            (window_height as i64 - height).max(0),
-            (window_width as i64 - width).max(0),
-        );
+        let (below, right) =
+            ((window_height as i64 - height).max(0), (window_width as i64 - width).max(0));
         let image = image.replication_pad2d([0, right, 0, below]);
         let (tall, wide) = (height + below, width + right);
         let weight = self.ramp(window_height).unsqueeze(1) * self.ramp(window_width);
@@ -156,7 +154,10 @@ mod tests {
                         assert!(shared + 1.0 >= overlap * window as f64, "{starts:?}");
                     }
                     // No more windows than needed.
-                    assert!(starts.len() as f64 <= 2.0 + length as f64 / ((1.0 - overlap) * window as f64));
+                    assert!(
+                        starts.len() as f64
+                            <= 2.0 + length as f64 / ((1.0 - overlap) * window as f64)
+                    );
                 }
             }
         }
@@ -168,7 +169,8 @@ mod tests {
             let image = Tensor::rand([1, 3, height, width], (Kind::Float, Device::Cpu));
             for side in [8, 16, 32] {
                 for overlap in [0.0, 0.3, 0.7] {
-                    let blended = windows(side, overlap, false).blend(&image, Tensor::shallow_clone);
+                    let blended =
+                        windows(side, overlap, false).blend(&image, Tensor::shallow_clone);
                     assert_eq!(blended.size(), [3, height, width]);
                     let apart = (blended - image.squeeze_dim(0)).abs().max().double_value(&[]);
                     assert!(apart < 1e-6, "{height} x {width} in {side}: {apart}");
@@ -203,7 +205,10 @@ mod tests {
             marked
         });
         let at = |y, x| corner.double_value(&[0, 0, y, x]);
-        assert_eq!([at(0, 0), at(0, 7), at(7, 0), at(7, 7), at(3, 3)], [0.25, 0.25, 0.25, 0.25, 0.0]);
+        assert_eq!(
+            [at(0, 0), at(0, 7), at(7, 0), at(7, 7), at(3, 3)],
+            [0.25, 0.25, 0.25, 0.25, 0.0]
+        );
     }
 
     #[test]

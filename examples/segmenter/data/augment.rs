@@ -114,9 +114,7 @@ impl Map {
         });
         let columns = (side as f32 / GRID).ceil() as usize + 3;
         let count = if augment.elastic > 0.0 { columns * columns } else { 0 };
-        let grid = (0..count)
-            .map(|_| array::from_fn(|_| around(rng, augment.elastic)))
-            .collect();
+        let grid = (0..count).map(|_| array::from_fn(|_| around(rng, augment.elastic))).collect();
         Map { side, matrix, centre, grid, columns }
     }
 
@@ -179,8 +177,7 @@ fn spline(pixel: usize) -> (usize, [f32; 4]) {
 
 /// What becomes of each shade, by one random draw for the whole tile.
 fn levels(augment: &Augment, rng: &mut Rng) -> [u8; 256] {
-    let mut around =
-        |reach: f32| if reach > 0.0 { rng.random_range(-reach..=reach) } else { 0.0 };
+    let mut around = |reach: f32| if reach > 0.0 { rng.random_range(-reach..=reach) } else { 0.0 };
     let shift = 255.0 * around(augment.brightness);
     let stretch = 1.0 + around(augment.contrast);
     array::from_fn(|v| ((v as f32 - 127.5) * stretch + 127.5 + shift + 0.5) as u8)
@@ -201,7 +198,8 @@ mod tests {
         brightness: 0.0,
         contrast: 0.0,
     };
-    const ALL: Augment = Augment { fliplr: 0.5, flipud: 0.5, rot90: 0.5, elastic: 20.0, zoom: 0.3, ..NONE };
+    const ALL: Augment =
+        Augment { fliplr: 0.5, flipud: 0.5, rot90: 0.5, elastic: 20.0, zoom: 0.3, ..NONE };
 
     /// Discs, bright in the image and 1 in the mask.
     fn discs(width: u32, height: u32) -> Sample {
@@ -221,7 +219,8 @@ mod tests {
         let mask = GrayImage::from_fn(70, 50, |x, y| Luma([(x + y) as u8]));
         let mut corners = std::collections::HashSet::new();
         for seed in 0..200 {
-            let (out, out_mask) = tile(&(image.clone(), mask.clone()), 48, &NONE, &mut seeded(&[seed]));
+            let (out, out_mask) =
+                tile(&(image.clone(), mask.clone()), 48, &NONE, &mut seeded(&[seed]));
             let [left, top, _] = out.get_pixel(0, 0).0.map(u32::from);
             corners.insert((left, top));
             for (x, y, pixel) in out.enumerate_pixels() {

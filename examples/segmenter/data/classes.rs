@@ -115,7 +115,9 @@ pub fn read(path: &Path, threshold: Option<u16>) -> Result<Values> {
     let grey = |values: Vec<u8>| values.into_iter().map(|v| Value::grey(v.into())).collect();
     let mut values: Vec<Value> = match image {
         DynamicImage::ImageLuma8(image) => grey(image.into_raw()),
-        DynamicImage::ImageLumaA8(image) => image.pixels().map(|p| Value::grey(p[0].into())).collect(),
+        DynamicImage::ImageLumaA8(image) => {
+            image.pixels().map(|p| Value::grey(p[0].into())).collect()
+        }
         DynamicImage::ImageLuma16(image) => image.into_raw().into_iter().map(Value::grey).collect(),
         DynamicImage::ImageLumaA16(image) => image.pixels().map(|p| Value::grey(p[0])).collect(),
         image => image.into_rgb8().pixels().map(|pixel| Value::rgb(pixel.0)).collect(),
@@ -297,7 +299,10 @@ mod tests {
     fn classes_are_found_in_the_data_or_named() {
         let found = Classes::new(None, &values(&["7"]), &values(&["255", "0", "7", "0"])).unwrap();
         assert_eq!(found.names, ["0", "255"]);
-        assert_eq!([0, 7, 255, 1].map(|v| found.index(Value::grey(v))), [Some(0), Some(255), Some(1), None]);
+        assert_eq!(
+            [0, 7, 255, 1].map(|v| found.index(Value::grey(v))),
+            [Some(0), Some(255), Some(1), None]
+        );
         assert_eq!(named("membrane,cell", &["255", "0"]).unwrap().values, values(&["0", "255"]));
         // Class numbers of which one does not occur.
         assert_eq!(named("a,b,c", &["0", "2"]).unwrap().values, values(&["0", "1", "2"]));

@@ -125,7 +125,8 @@ impl Dataset {
             let origin = format!("built-in {split:?} scenes").to_lowercase();
             Dataset { reader, items, issues: 0, origin, held: Vec::new() }
         };
-        let (train, mut val) = (open(Split::Train, data.epoch_size), open(Split::Val, data.val_size));
+        let (train, mut val) =
+            (open(Split::Train, data.epoch_size), open(Split::Val, data.val_size));
         val.hold()?;
         Ok((train, val))
     }
@@ -135,7 +136,8 @@ impl Dataset {
         let pairs::Found { train, val, mut issues, origin } =
             pairs::find(data, |order| order.shuffle(&mut seeded(&[seed, 1])))?;
         let mut seen = HashSet::new();
-        let pairs: Vec<&Pair> = train.iter().chain(&val).filter(|pair| seen.insert(*pair)).collect();
+        let pairs: Vec<&Pair> =
+            train.iter().chain(&val).filter(|pair| seen.insert(*pair)).collect();
         let scans = parallel::map(pairs.len(), |i| scan(pairs[i], data.threshold));
         let mut good = Vec::with_capacity(pairs.len());
         for scan in scans {
@@ -177,8 +179,7 @@ impl Dataset {
             let items: Vec<Item> = scans.map(|scan| reader.item(scan)).collect();
             ensure!(!items.is_empty(), "no pair of an image and a mask to {what} on");
             let (reader, origin) = (reader.clone(), origin.clone());
-            let mut set =
-                Dataset { reader, items, issues: issues.len(), origin, held: Vec::new() };
+            let mut set = Dataset { reader, items, issues: issues.len(), origin, held: Vec::new() };
             set.hold()?;
             Ok(set)
         };
@@ -256,13 +257,17 @@ impl Dataset {
             })
             .collect();
         if self.reader.scenes.is_some() {
-            shares = classes.names.iter().zip(&counts).map(|(c, &n)| format!("{c} {}", share(n))).collect();
+            shares = classes
+                .names
+                .iter()
+                .zip(&counts)
+                .map(|(c, &n)| format!("{c} {}", share(n)))
+                .collect();
         }
         if ignored > 0 {
             shares.push(format!("left out {}", share(ignored)));
         }
-        let mut text =
-            format!("{} images ({first} to {last}); {}", self.len(), shares.join(", "));
+        let mut text = format!("{} images ({first} to {last}); {}", self.len(), shares.join(", "));
         if self.issues > 0 {
             text += &format!("; {} malformed left out", self.issues);
         }
@@ -340,7 +345,8 @@ pub fn limited((width, height): (u32, u32), limit: Option<u32>) -> (u32, u32) {
     let longer = width.max(height);
     match limit {
         Some(limit) if limit < longer => {
-            let scaled = |side: u32| (f64::from(side) * f64::from(limit) / f64::from(longer)).round();
+            let scaled =
+                |side: u32| (f64::from(side) * f64::from(limit) / f64::from(longer)).round();
             (scaled(width).max(1.0) as u32, scaled(height).max(1.0) as u32)
         }
         _ => (width, height),
@@ -357,8 +363,8 @@ fn histogram(mask: &GrayImage, classes: usize) -> (Vec<u64>, u64) {
 fn scan(pair: &Pair, threshold: Option<u16>) -> std::result::Result<Scan, Issue> {
     let issue = |file: &Path, message| Issue { file: file.to_owned(), line: None, message };
     let unreadable = |error: String| format!("not a readable image: {error}");
-    let size = measure(&pair.image)
-        .map_err(|error| issue(&pair.image, unreadable(error.to_string())))?;
+    let size =
+        measure(&pair.image).map_err(|error| issue(&pair.image, unreadable(error.to_string())))?;
     let mask = classes::read(&pair.mask, threshold)
         .map_err(|error| issue(&pair.mask, unreadable(error.root_cause().to_string())))?;
     if mask.size != size {
@@ -384,7 +390,11 @@ fn strangers(scan: &Scan, classes: &Classes) -> Option<String> {
         .collect();
     let more = if strange.len() > shown.len() { ", ..." } else { "" };
     (!strange.is_empty()).then(|| {
-        format!("the values {}{more} are no classes; known are {}", shown.join(", "), known.join(", "))
+        format!(
+            "the values {}{more} are no classes; known are {}",
+            shown.join(", "),
+            known.join(", ")
+        )
     })
 }
 
@@ -404,7 +414,8 @@ mod tests {
     use testing::{mask, options, text_of};
 
     fn error(folder: &Folder, more: &str) -> String {
-        let error = Dataset::open_both(&options(folder, more), 64, 0, None).err().expect("wrong data");
+        let error =
+            Dataset::open_both(&options(folder, more), 64, 0, None).err().expect("wrong data");
         text_of(folder, &format!("{error:#}"))
     }
 
@@ -419,7 +430,10 @@ mod tests {
         assert_eq!(val.items[0].name, "3");
         let (counts, ignored) = histogram(&sample.1, 2);
         assert_eq!((counts, ignored), (val.items[0].counts.clone(), 0));
-        assert_has(&train.summary(), &["3 images (0 to 2)", "membrane (0) 25.0 %, cell (255) 75.0 %"]);
+        assert_has(
+            &train.summary(),
+            &["3 images (0 to 2)", "membrane (0) 25.0 %, cell (255) 75.0 %"],
+        );
         assert_eq!(train.ground(), 1);
     }
 
@@ -487,7 +501,8 @@ mod tests {
 
     #[test]
     fn built_in_training_scenes_renew_and_validation_scenes_stay() {
-        let data = Data { data: "builtin".to_owned(), epoch_size: 4, val_size: 3, ..testing::data("") };
+        let data =
+            Data { data: "builtin".to_owned(), epoch_size: 4, val_size: 3, ..testing::data("") };
         let (train, val) = Dataset::open_both(&data, 64, 0, None).unwrap();
         assert_eq!((train.len(), val.len(), train.classes().len(), train.ground()), (4, 3, 11, 0));
         assert_ne!(train.get(1, 0).unwrap(), train.get(1, 1).unwrap());

@@ -104,7 +104,8 @@ pub fn find(data: &Data, shuffle: impl FnOnce(&mut Vec<usize>)) -> Result<Found>
     let places = |option, items: &Option<Items>| {
         items.as_ref().map(|items| items.among(option, n)).transpose()
     };
-    let rest = |taken: &[usize]| (0..n).filter(|place| taken.binary_search(place).is_err()).collect();
+    let rest =
+        |taken: &[usize]| (0..n).filter(|place| taken.binary_search(place).is_err()).collect();
     let (train, val) = match (
         places("--train-items", &data.train_items)?,
         places("--val-items", &data.val_items)?,
@@ -114,7 +115,10 @@ pub fn find(data: &Data, shuffle: impl FnOnce(&mut Vec<usize>)) -> Result<Found>
         (None, Some(val)) => (rest(&val), val),
         (None, None) => {
             let share = data.val_share;
-            ensure!(share > 0.0 && share < 1.0, "--val-share: expected between 0 and 1, got {share}");
+            ensure!(
+                share > 0.0 && share < 1.0,
+                "--val-share: expected between 0 and 1, got {share}"
+            );
             let mut order: Vec<usize> = (0..n).collect();
             shuffle(&mut order);
             let val = ((n as f64 * share).round() as usize).clamp(1, n);
@@ -153,7 +157,8 @@ fn layout(data: &Data, root: &Path, split: Option<&str>) -> Result<Option<(PathB
         for (option, given) in [("--images", &data.images), ("--masks", &data.masks)] {
             let missing = given.as_ref().filter(|folder| !root.join(folder).is_dir());
             // It may be in the split's folder.
-            if let Some(folder) = missing.filter(|_| both(&root.join(&data.train_split)).is_none()) {
+            if let Some(folder) = missing.filter(|_| both(&root.join(&data.train_split)).is_none())
+            {
                 bail!("{option}: there is no folder {}", root.join(folder).display());
             }
         }
@@ -170,7 +175,8 @@ fn layout(data: &Data, root: &Path, split: Option<&str>) -> Result<Option<(PathB
 
 /// The files of two folders whose names fit, in natural order.
 fn pair(data: &Data, images: &Path, masks: &Path, issues: &mut Vec<Issue>) -> Result<Vec<Pair>> {
-    let mut issue = |file: PathBuf, message: String| issues.push(Issue { file, line: None, message });
+    let mut issue =
+        |file: PathBuf, message: String| issues.push(Issue { file, line: None, message });
     let mut keyed = |folder: &Path, suffix: &str| -> Result<BTreeMap<String, PathBuf>> {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         for path in images::list(folder)? {
@@ -185,8 +191,7 @@ fn pair(data: &Data, images: &Path, masks: &Path, issues: &mut Vec<Issue>) -> Re
         }
         Ok(files)
     };
-    let (found, mut there) =
-        (keyed(images, &data.image_suffix)?, keyed(masks, &data.mask_suffix)?);
+    let (found, mut there) = (keyed(images, &data.image_suffix)?, keyed(masks, &data.mask_suffix)?);
     ensure!(!found.is_empty(), "{}", empty(images, &data.image_suffix));
     ensure!(!there.is_empty(), "{}", empty(masks, &data.mask_suffix));
     let mut pairs = Vec::with_capacity(found.len());
@@ -280,7 +285,11 @@ mod tests {
             files(&folder, &[&format!("{a}/x.jpg"), &format!("{b}/x.png")]);
             files(&folder, &[&format!("{c}/y/z.png"), &format!("{d}/y/z.png")]);
             let split = found(&folder, "").unwrap();
-            assert_eq!((names(&split.train), names(&split.val)), (vec!["x"], vec!["y/z"]), "{name}");
+            assert_eq!(
+                (names(&split.train), names(&split.val)),
+                (vec!["x"], vec!["y/z"]),
+                "{name}"
+            );
         }
     }
 
@@ -317,7 +326,10 @@ mod tests {
     fn empty_folders_and_unknown_layouts_are_explained() {
         let folder = Folder::new("empty");
         let error = |more: &str| text_of(&folder, &found(&folder, more).unwrap_err().to_string());
-        assert_has(&error(""), &["Looked for", "images/, image/", "masks/", "--images and --masks"]);
+        assert_has(
+            &error(""),
+            &["Looked for", "images/, image/", "masks/", "--images and --masks"],
+        );
         files(&folder, &["images/x.txt", "masks/y.png"]);
         assert_eq!(error(""), "images: no .jpg, .jpeg or .png in this folder");
         files(&folder, &["images/x.tif"]);

@@ -429,3 +429,158 @@ fn tensors(batch: &Batch, device: Device) -> (Tensor, Tensor) {
     let masks = Tensor::from_slice(&batch.masks).view([n, side, side]);
     (windows::pixels(&images, device), masks.to_device(device).to_kind(Kind::Int64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compare,
+        data::{classes::Value, testing::pairs},
+        options::{Cli, Command, Eval, Predict},
+        predict,
+    };
+    use clap::Parser;
+    use examples_support::testing::{Folder, assert_has};
+    use image::GrayImage;
+
+    fn command(folder: &Folder, line: &str) -> Command {
+        let line = format!("segmenter {line} --device cpu")
+            .replace("ROOT", folder.root().to_str().unwrap());
+        Cli::parse_from(line.split_whitespace()).command
+    }
+
+    fn options(folder: &Folder, more: &str) -> Train {
+        let line = format!(
+            "train --data ROOT --runs ROOT/runs --classes dark,bright --val-items 4..5 --tile 16 \
+             --batch 4 --width 4 --depth 2 --elastic 2 {more}"
+        );
+        match command(folder, &line) {
+            Command::Train(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn table(path: &Path, meta: &Meta) -> Table {
+        let mut table = report::table(&["dice".to_owned(), "ce".to_owned()], &meta.classes);
+        table.read(path, usize::MAX).unwrap();
+        table
+    }
+
+    #[test]
+    fn a_run_goes_down_saves_resumes_and_predicts() {
+        let folder = pairs("run", 6);
+        let place = folder.path("runs/segmenter/run");
+        let never = Interrupt::default();
+        let outcome = run(&options(&folder, "--epochs 3 --deep-supervision"), &never).unwrap();
+        assert_eq!(outcome.unwrap().predictions.len(), 2);
+        for file in [LAST, BEST, RESULTS, "scores.json", "curves.png", "overlay.png"] {
+            assert!(place.join(file).exists(), "{file}");
+        }
+        let again = run(&options(&folder, "--epochs 3"), &never).err().unwrap().to_string();
+        assert_has(&again, &["--resume", "--overwrite"]);
+        let other = run(&options(&folder, "--epochs 6 --resume"), &never).err().unwrap();
+        assert_has(&format!("{other:#}"), &["--width 4 --depth 2 --norm Batch --deep-supervision"]);
+
+        let more = options(&folder, "--epochs 6 --resume --deep-supervision");
+        let outcome = run(&more, &never).unwrap().unwrap();
+        let (net, vs, meta) = weights::load(&place.join(BEST), Device::Cpu).unwrap();
+        let losses = table(&place.join(RESULTS), &meta).series("loss");
+        assert_eq!(
+            losses.iter().map(|point| point.0).collect::<Vec<_>>(),
+            [1., 2., 3., 4., 5., 6.]
+        );
+        assert!(losses[5].1 < losses[0].1, "{losses:?}");
+        assert_eq!((meta.tile, meta.ground, meta.classes.names.len()), (16, 1, 2));
+        let logits = net.forward(&Tensor::zeros([1, 3, 8, 8], (Kind::Float, vs.device())), false);
+        assert_eq!(logits[0].size(), [1, 2, 8, 8]);
+
+        // The same numbers from the command that evaluates, and masks with the values of the data.
+        let weights = place.join(BEST).display().to_string();
+        let line =
+            format!("eval --data ROOT --val-items 4..5 --weights {weights} --json ROOT/eval.json");
+        let Command::Eval(eval) = command(&folder, &line) else { panic!("{line}") };
+        evaluate::run(&Eval { overlay: Some(folder.path("eval.png")), ..eval }).unwrap();
+        let json = std::fs::read_to_string(folder.path("eval.json")).unwrap();
+        assert_eq!(json, serde_json::to_string_pretty(&outcome.scores).unwrap());
+        let line = format!("predict ROOT/images --weights {weights} --out ROOT/out");
+        let Command::Predict(predict) = command(&folder, &line) else { panic!("{line}") };
+        predict::run(&predict).unwrap();
+        let mask = crate::data::classes::read(&folder.path("out/4.png"), None).unwrap();
+        assert_eq!(mask.size, (40, 30));
+        assert!(mask.count().keys().all(|value| [0, 255].map(Value::grey).contains(value)));
+        let encoded: GrayImage = meta.classes.encode(&mask).unwrap();
+        assert_eq!(encoded, outcome.predictions[0]);
+        assert!(folder.path("out/4_overlay.png").exists());
+        let bad = Predict { sources: vec![folder.path("masks/none.png")], ..predict };
+        assert_has(&predict::run(&bad).unwrap_err().to_string(), &["no such image"]);
+    }
+
+    #[test]
+    fn losses_are_compared_and_a_comparison_goes_on() {
+        let folder = pairs("compare", 6);
+        let place = folder.path("runs/segmenter/run");
+        let never = Interrupt::default();
+        let compared = |more: &str| {
+            let mut options = options(&folder, more);
+            options.compare = Some("ce, dice + 0.5*ce".to_owned());
+            compare::run(&options, &never)
+        };
+        compared("--epochs 1").unwrap();
+        for file in ["compare.csv", "compare.png", "compare_curves.png", "ce/best.safetensors"] {
+            assert!(place.join(file).exists(), "{file}");
+        }
+        let csv = std::fs::read_to_string(place.join("compare.csv")).unwrap();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert!(lines[0].starts_with("loss,accuracy,dice,iou,dice dark,"), "{csv}");
+        assert!(lines[1].starts_with("\"ce\",0.") && lines[2].starts_with("\"dice + 0.5*ce\",0."));
+        assert!(compared("--epochs 1").unwrap_err().to_string().contains("--resume"));
+        // What is finished stays, and what is missing is trained.
+        let stamp = |file: &str| std::fs::metadata(place.join(file)).unwrap().modified().unwrap();
+        let before = stamp("ce/last.safetensors");
+        std::fs::remove_dir_all(place.join("dice+0.5xce")).unwrap();
+        compared("--epochs 1 --resume").unwrap();
+        assert_eq!(stamp("ce/last.safetensors"), before);
+        assert!(place.join("dice+0.5xce").join(BEST).exists());
+        assert_eq!(std::fs::read_to_string(place.join("compare.csv")).unwrap(), csv);
+
+        let mut wrong = options(&folder, "--epochs 1 --overwrite");
+        wrong.compare = Some("ce, no_such_loss".to_owned());
+        assert!(compare::run(&wrong, &never).is_err());
+        assert_eq!(stamp("ce/last.safetensors"), before);
+    }
+
+    #[test]
+    fn an_interrupted_run_is_saved() {
+        let folder = pairs("stopped", 6);
+        let stop = Interrupt::default();
+        stop.request();
+        assert!(run(&options(&folder, "--epochs 2"), &stop).unwrap().is_none());
+        let place = folder.path("runs/segmenter/run");
+        assert_eq!(weights::read(&place.join(LAST)).unwrap().1.epochs_done, 0);
+        let more = options(&folder, "--epochs 2 --resume");
+        assert!(run(&more, &Interrupt::default()).unwrap().is_some());
+    }
+
+    #[test]
+    fn wrong_options_name_themselves() {
+        let folder = pairs("options", 6);
+        for wrong in [
+            "--tile 50",
+            "--tile 4",
+            "--batch 0",
+            "--lr=-1",
+            "--depth 9",
+            "--elastic 40",
+            "--epochs 0",
+            "--ema 1",
+            "--width 0",
+            "--window 30",
+            "--overlap 2",
+            "--loss nonsense",
+            "--val-items 4..9",
+        ] {
+            let error = run(&options(&folder, wrong), &Interrupt::default()).err().unwrap();
+            assert_has(&format!("{error:#}"), &[wrong.split([' ', '=']).next().unwrap()]);
+        }
+    }
+}

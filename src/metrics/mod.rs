@@ -8,6 +8,7 @@ mod frechet;
 mod inception_score;
 mod kernel_distance;
 mod psnr;
+mod ssim;
 
 pub use calibration::{Calibration, ReliabilityBin};
 pub use coco::{
@@ -22,6 +23,10 @@ pub use kernel_distance::{
     polynomial_mmd,
 };
 pub use psnr::{PsnrLoss, f_psnr, psnr};
+pub use ssim::{
+    MS_SSIM_WEIGHTS, MsSsimLoss, SsimLoss, SsimOptions, SsimPadding, SsimWindow, f_ms_ssim, f_ssim,
+    f_ssim_map, ms_ssim, ssim, ssim_map,
+};
 
 use crate::{LossError, Result, check, loss::Entry};
 use tch::{Kind, Tensor};
@@ -48,5 +53,5 @@ fn features(
 }
 
 pub(crate) fn entries() -> Vec<Entry> {
-    [PsnrLoss::entries()].concat()
+    [PsnrLoss::entries(), SsimLoss::entries(), MsSsimLoss::entries()].concat()
 }

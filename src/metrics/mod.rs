@@ -1,6 +1,8 @@
 //! Metrics that say how good a model is.
 
+mod calibration;
 mod coco;
+mod confusion;
 mod coverage;
 mod frechet;
 mod inception_score;
@@ -9,9 +11,11 @@ mod psnr;
 mod ssim;
 mod surface;
 
+pub use calibration::{Calibration, ReliabilityBin};
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
 };
+pub use confusion::ConfusionMatrix;
 pub use coverage::{ManifoldMetrics, f_manifold_metrics, manifold_metrics};
 pub use frechet::FeatureStatistics;
 pub use inception_score::{InceptionScore, f_inception_score, inception_score};

@@ -296,8 +296,8 @@ impl JsDivLoss {
         let (q, log_q) = distribution(target, self.target)?;
         // In logarithms, which are finite where a probability is rounded to 0.
         let mixture = log_p.f_logaddexp(&log_q)?.f_sub_scalar_(std::f64::consts::LN_2)?;
-        let terms = p.f_mul(&log_p.f_sub(&mixture)?)?.f_addcmul(&q, &log_q.f_sub(&mixture)?)?;
-        let loss = sum_classes(&terms)?.f_mul_scalar(0.5)?;
+        let from = |p: Tensor, log_p: Tensor| sum_classes(&p.f_mul(&log_p.f_sub(&mixture)?)?);
+        let loss = from(p, log_p)?.f_add(&from(q, log_q)?)?.f_mul_scalar(0.5)?;
         let weight = weights(NAME, [weight], &loss)?;
         reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
     }

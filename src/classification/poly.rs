@@ -281,9 +281,19 @@ impl PolyBceWithLogitsLoss {
         let weight = weights(NAME, [weight, valid.as_ref()], &logits)?;
 
         let likely = LikelyMargin::new(&logits, &target, hard)?;
-        let mut bce = likely.bce(&logits, &target, None)?;
+        let mut loss = match hard {
+            true => likely.bce(&logits, &target, None)?,
+            // With fewer buffers than that of a soft margin.
+            false => logits.f_binary_cross_entropy_with_logits::<&Tensor>(
+                &target,
+                None,
+                None,
+                Reduction::None,
+            )?,
+        };
         let miss = likely.miss()?;
-        let mut loss = bce.f_add_(&miss.f_mul_scalar(self.epsilon)?)?;
+        let epsilon = Tensor::f_full([0i64; 0], self.epsilon, (miss.f_kind()?, miss.device()))?;
+        loss = loss.f_addcmul_(&miss, &epsilon)?;
         loss = match self.gamma {
             0.0 => loss,
             gamma => modulated(loss, miss, gamma)?,

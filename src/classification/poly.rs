@@ -281,12 +281,23 @@ impl PolyBceWithLogitsLoss {
         let weight = weights(NAME, [weight, valid.as_ref()], &logits)?;
 
         let likely = LikelyMargin::new(&logits, &target, hard)?;
-        let bce = likely.bce(&logits, &target, None)?;
+        let mut loss = match hard {
+            true => likely.bce(&logits, &target, None)?,
+            // With fewer buffers than that of a soft margin.
+            false => logits.f_binary_cross_entropy_with_logits::<&Tensor>(
+                &target,
+                None,
+                None,
+                Reduction::None,
+            )?,
+        };
         let miss = likely.miss()?;
-        let mut loss = bce.f_add(&miss.f_mul_scalar(self.epsilon)?)?;
-        if self.gamma != 0.0 {
-            loss = modulated(loss, miss, self.gamma)?;
-        }
+        let epsilon = Tensor::f_full([0i64; 0], self.epsilon, (miss.f_kind()?, miss.device()))?;
+        loss = loss.f_addcmul_(&miss, &epsilon)?;
+        loss = match self.gamma {
+            0.0 => loss,
+            gamma => modulated(loss, miss, gamma)?,
+        };
         if let Some(alpha) = self.alpha {
             let alpha_t = target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar_(1.0 - alpha)?;
             loss = loss.f_mul(&alpha_t)?;

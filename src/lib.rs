@@ -69,13 +69,25 @@ pub mod cuda;
 pub mod detection;
 pub mod loss;
 pub mod metrics;
+pub mod perceptual;
 pub mod regression;
 pub mod segmentation;
 pub mod variational;
 
-pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
+pub use adversarial::{
+    BceGanLoss, GanLoss, GradientPenalty, HingeGanLoss, LeastSquaresGanLoss, MinMaxGanLoss,
+    NonSaturatingGanLoss, RelativisticGanLoss, WassersteinGanLoss, f_gradient_penalty, gan_by_name,
+    gradient_penalty,
+};
 pub use classification::{
-    BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
+    AsymmetricLossMultiLabel, AsymmetricLossSingleLabel, BalancedBceWithLogitsLoss, BceLoss,
+    BceWithLogitsLoss, BinaryFocalCrossEntropyLoss, CategoricalCrossEntropyLoss,
+    CategoricalFocalCrossEntropyLoss, CategoricalHingeLoss, CrossEntropyLoss, FocalLoss,
+    GeneralizedCrossEntropyLoss, HingeEmbeddingLoss, HingeLoss, JsDivLoss, JsdCrossEntropy,
+    KlDivLoss, LabelSmoothing, MarginRankingLoss, MatrixCrossEntropyLoss, MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss, MultiMarginLoss, NllLoss, OneVsRestBceLoss, PolyBceWithLogitsLoss,
+    PolyCrossEntropyLoss, SoftMarginLoss, SoftTargetCrossEntropy, SoftmaxFocalLoss,
+    TopKCrossEntropyLoss,
 };
 pub use detection::{
     BoxFormat, CIoULoss, DIoULoss, GIoULoss, IoULoss, IouKind, bbox_iou, f_bbox_iou,
@@ -89,6 +101,9 @@ pub use regression::{
     HuberLoss, L1Loss, LogCoshLoss, MapeLoss, MseLoss, MsleLoss, PoissonNllLoss, QuantileLoss,
     RmseLoss, SmoothL1Loss,
 };
-pub use segmentation::{DiceLoss, JaccardLoss, SoftDiceLoss, TverskyLoss};
+pub use segmentation::{
+    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
+    JaccardLoss, LogCoshDiceLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+};
 pub use tch::Reduction;
 pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

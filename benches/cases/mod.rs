@@ -1,6 +1,10 @@
 //! The cases of the benchmarks: each a loss of this crate on inputs that `scripts/bench_torch.py`
 //! draws alike. `table.txt` lists them with their sizes.
 
+mod classification;
+mod images;
+mod overlap;
+
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BceLoss, BceWithLogitsLoss, CIoULoss, CrossEntropyLoss, DIoULoss, FocalLoss, GIoULoss,
@@ -41,6 +45,14 @@ pub struct Job {
     forward: Box<dyn Fn() -> Tensor>,
     leaves: Vec<Tensor>,
 }
+
+/// The cases that have a file of their own, one a line.
+#[rustfmt::skip]
+const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    classification::case,
+    images::job,
+    overlap::job,
+];
 
 impl Job {
     /// The case of that name at a size, or nothing for a name that is not there.
@@ -128,7 +140,7 @@ impl Job {
                     )
                 })
             }
-            _ => return None,
+            _ => return FAMILIES.iter().find_map(|family| family(case, &inputs)),
         })
     }
 

@@ -86,7 +86,6 @@ pub(crate) struct Region {
     pub(crate) ignore_index: IgnoreIndex,
     pub(crate) empty_class: EmptyClass,
     pub(crate) class_weights: Option<Vec<f64>>,
-    pub(crate) weight_norm: WeightNorm,
     pub(crate) reduction: Reduction,
 }
 
@@ -100,9 +99,22 @@ impl Default for Region {
             ignore_index: IgnoreIndex::default(),
             empty_class: EmptyClass::Smooth,
             class_weights: None,
-            weight_norm: WeightNorm::Present,
             reduction: Reduction::Mean,
         }
+    }
+}
+
+/// How the classes become one loss.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Averaging {
+    pub(crate) average: Average,
+    pub(crate) weight_norm: WeightNorm,
+}
+
+impl Averaging {
+    pub(crate) fn read(&mut self, options: &Reader) -> Result<()> {
+        options.read("average", &mut self.average)?;
+        options.read("weight_norm", &mut self.weight_norm)
     }
 }
 
@@ -163,7 +175,6 @@ impl Region {
         options.read("ignore_index", &mut self.ignore_index)?;
         options.read("empty_class", &mut self.empty_class)?;
         options.read("class_weights", &mut self.class_weights)?;
-        options.read("weight_norm", &mut self.weight_norm)?;
         options.read("reduction", &mut self.reduction)
     }
 
@@ -176,7 +187,7 @@ impl Region {
         target: &Tensor,
         weight: Option<&Tensor>,
         terms: Terms,
-        average: Average,
+        averaging: Averaging,
     ) -> Result<Sums<'_>> {
         check::reduction(loss, self.reduction)?;
         let kept = self.kept(loss, input)?;
@@ -190,8 +201,8 @@ impl Region {
             sums.pixels *= input.size()[0];
             sums = sums.map(|sum| Ok(sum.f_sum_dim_intlist(0, true, None::<Kind>)?))?;
         }
-        let sums = Sums { region: self, average, overlap: sums, weights };
-        match average {
+        let sums = Sums { region: self, averaging, overlap: sums, weights };
+        match averaging.average {
             Average::Macro => Ok(sums),
             Average::Micro => sums.over_classes(),
         }
@@ -267,15 +278,16 @@ fn select(sum: Tensor, kept: &[i64]) -> Result<Tensor> {
 
 /// The sums that the scores of a loss are made of, (rows, columns), and how they become a loss.
 pub(crate) struct Sums<'a> {
-    region: &'a Region,
-    average: Average,
+    pub(crate) region: &'a Region,
+    pub(crate) averaging: Averaging,
     pub(crate) overlap: Overlap,
     /// Class weights, (1, columns).
-    weights: Option<Tensor>,
+    pub(crate) weights: Option<Tensor>,
 }
 
 impl Sums<'_> {
-    fn over_classes(self) -> Result<Self> {
+    /// The sums of the classes, each times its weight: (rows, 1).
+    pub(crate) fn over_classes(self) -> Result<Self> {
         let columns = self.overlap.tp.size();
         let valid = Some(self.valid()?);
         let overlap = Overlap { valid, ..self.overlap }.map(|sum| {
@@ -285,7 +297,8 @@ impl Sums<'_> {
             };
             Ok(weighted.f_sum_dim_intlist(1, true, None::<Kind>)?)
         })?;
-        Ok(Sums { overlap, weights: None, ..self })
+        let averaging = Averaging { average: Average::Micro, ..self.averaging };
+        Ok(Sums { region: self.region, averaging, overlap, weights: None })
     }
 
     /// How many pixels count, (rows, 1) or (rows, columns).
@@ -366,7 +379,7 @@ impl Sums<'_> {
             None => loss.f_ones_like()?,
         };
         let some = over_classes(&counts)?.f_gt(0.0)?.f_to_kind(loss.f_kind()?)?;
-        let whole = match (self.region.weight_norm, &self.weights) {
+        let whole = match (self.averaging.weight_norm, &self.weights) {
             (WeightNorm::Present, _) => over_classes(shares)?,
             (WeightNorm::None, _) => over_classes(&counts)?,
             (WeightNorm::All, Some(weights)) => some.f_mul(&weights.f_sum(None::<Kind>)?)?,
@@ -378,7 +391,7 @@ impl Sums<'_> {
 
     /// (N, classes), (classes), (N) or a scalar.
     fn unreduced(&self, mut loss: Tensor) -> Result<Tensor> {
-        if self.average == Average::Micro {
+        if self.averaging.average == Average::Micro {
             loss = loss.f_squeeze_dim(1)?;
         }
         if self.region.aggregate == Aggregate::Batch {
@@ -433,12 +446,6 @@ macro_rules! setters {
             self
         }
 
-        /// What the mean over the classes divides by; `Present` by default.
-        pub fn weight_norm(mut self, weight_norm: WeightNorm) -> Self {
-            self.region.weight_norm = weight_norm;
-            self
-        }
-
         /// `Mean` by default.
         pub fn reduction(mut self, reduction: Reduction) -> Self {
             self.region.reduction = reduction;
@@ -469,10 +476,36 @@ macro_rules! setters {
             self
         }
     };
-    (average) => {
+    (averaging) => {
         /// Whether each class has a score; `Macro` by default.
         pub fn average(mut self, average: Average) -> Self {
-            self.average = average;
+            self.averaging.average = average;
+            self
+        }
+
+        /// What the mean over the classes divides by; `Present` by default.
+        pub fn weight_norm(mut self, weight_norm: WeightNorm) -> Self {
+            self.averaging.weight_norm = weight_norm;
+            self
+        }
+    };
+    (alpha_beta) => {
+        /// α, the price of a false positive; at least 0.
+        pub fn alpha(mut self, alpha: f64) -> Self {
+            self.alpha = alpha;
+            self
+        }
+
+        /// β, the price of a false negative; at least 0.
+        pub fn beta(mut self, beta: f64) -> Self {
+            self.beta = beta;
+            self
+        }
+    };
+    (squared_pred) => {
+        /// Whether the denominator is of squares; false by default.
+        pub fn squared_pred(mut self, squared_pred: bool) -> Self {
+            self.squared_pred = squared_pred;
             self
         }
     };
@@ -501,4 +534,17 @@ pub(crate) fn one_minus_or_log(log_loss: bool) -> impl Fn(Tensor) -> Result<Tens
             false => score.f_rsub_scalar(1.0)?,
         })
     }
+}
+
+/// Where [`power`] turns into a line: about where `1 - score` is lost to rounding in `Float`.
+const NEAR_ZERO: f64 = 1e-6;
+
+/// `x^power` of x >= 0 with a finite slope at 0, also where `power` is below 1.
+pub(crate) fn power(x: &Tensor, power: f64) -> Result<Tensor> {
+    if power >= 1.0 {
+        return Ok(x.f_clamp_min(0.0)?.f_pow_tensor_scalar(power)?);
+    }
+    // Below the bound the first factor is constant: a line through 0 that meets the curve.
+    let slope = x.f_clamp_min(NEAR_ZERO)?.f_pow_tensor_scalar(power - 1.0)?;
+    Ok(slope.f_mul(&x.f_clamp_min(0.0)?)?)
 }

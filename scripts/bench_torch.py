@@ -20,6 +20,7 @@ from torchvision import ops
 import bench_torch_classification
 import bench_torch_images
 import bench_torch_overlap
+import bench_torch_regression
 
 
 class Inputs:
@@ -333,6 +334,7 @@ FAMILIES = [
     bench_torch_classification,
     bench_torch_images,
     bench_torch_overlap,
+    bench_torch_regression,
 ]
 
 

@@ -4,6 +4,7 @@
 mod classification;
 mod images;
 mod overlap;
+mod regression;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -52,6 +53,7 @@ const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     classification::case,
     images::job,
     overlap::job,
+    regression::case,
 ];
 
 impl Job {

@@ -63,6 +63,7 @@ mod error;
 mod reduce;
 
 pub mod adversarial;
+pub mod alignment;
 pub mod classification;
 pub mod cuda;
 pub mod detection;
@@ -81,5 +82,5 @@ pub use detection::{
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use reduce::MeanOver;
-pub use segmentation::SoftDiceLoss;
+pub use segmentation::{DiceLoss, JaccardLoss, SoftDiceLoss, TverskyLoss};
 pub use tch::Reduction;

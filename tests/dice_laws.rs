@@ -110,7 +110,7 @@ fn statistics_gradient_matches_differences() {
             for batch in [false, true] {
                 let options = StatisticsOptions::default().square(square).batch(batch);
                 gradcheck(&format!("{options:?}"), std::slice::from_ref(&p), |x| {
-                    let Statistics { tp, fp, fn_, .. } = tp_fp_fn(&x[0], target, options);
+                    let Statistics { tp, fp, fn_, .. } = tp_fp_fn(&x[0], target, options.clone());
                     Tensor::stack(&[tp, fp, fn_], 0)
                 });
             }
@@ -136,7 +136,7 @@ fn statistics_are_the_sums_of_their_products() {
                     t.flatten(2, -1).sum_dim_intlist(2, false, None::<Kind>)
                 };
                 let options = StatisticsOptions::default().loss_mask(&mask).square(square);
-                let got = tp_fp_fn(&p, target, options);
+                let got = tp_fp_fn(&p, target, options.clone());
                 let close = |what, got: &Tensor, expected: Tensor| {
                     assert_close(what, got, &expected, tolerance(Kind::Double));
                 };

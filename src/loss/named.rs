@@ -418,6 +418,7 @@ pub fn catalogue() -> Vec<Entry> {
         crate::segmentation::entries(),
         crate::detection::entries(),
         crate::adversarial::entries(),
+        crate::metrics::entries(),
     ]
     .concat()
 }
@@ -433,7 +434,8 @@ pub fn catalogue() -> Vec<Entry> {
 /// }
 /// ```
 ///
-/// The name of the type need not be an alias. A preset that takes something else says so:
+/// `..region` among the options, before the others, is a field with options of its own, which
+/// its `read` reads. The name of the type need not be an alias. A preset that takes something else says so:
 /// `"soft_dice_nnunet" (Logits => IndexOrDense) => ..`. Gives the type a function `entries`. What takes
 /// something else than an input and a target says `apart` and a value to show the defaults of:
 ///
@@ -485,11 +487,12 @@ macro_rules! named_loss {
     };
     (
         @entry $loss:ident, $name:expr, $input:ident, $target:ident, $follows:expr, $made:expr,
-        [$($option:ident),* $(,)?]
+        [$(..$shared:ident,)* $($option:ident),* $(,)?]
     ) => {
         $crate::loss::Entry::new($name, |_options| {
             #[allow(unused_mut)] // a loss may have no options
             let mut loss = $made;
+            $(loss.$shared.read(_options)?;)*
             $(_options.read(stringify!($option), &mut loss.$option)?;)*
             Ok(Box::new(loss))
         })

@@ -3,9 +3,50 @@
 mod calibration;
 mod coco;
 mod confusion;
+mod coverage;
+mod frechet;
+mod inception_score;
+mod kernel_distance;
+mod psnr;
 
 pub use calibration::{Calibration, ReliabilityBin};
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
 };
 pub use confusion::ConfusionMatrix;
+pub use coverage::{ManifoldMetrics, f_manifold_metrics, manifold_metrics};
+pub use frechet::FeatureStatistics;
+pub use inception_score::{InceptionScore, f_inception_score, inception_score};
+pub use kernel_distance::{
+    KernelDistance, KernelDistanceOptions, f_kernel_distance, f_polynomial_mmd, kernel_distance,
+    polynomial_mmd,
+};
+pub use psnr::{PsnrLoss, f_psnr, psnr};
+
+use crate::{LossError, Result, check, loss::Entry};
+use tch::{Kind, Tensor};
+
+/// Two sets of features (N, D) and (M, D) in Double, each of at least `least` samples.
+fn features(
+    name: &'static str,
+    real: &Tensor,
+    generated: &Tensor,
+    least: i64,
+) -> Result<(Tensor, Tensor)> {
+    let dims = real.size().get(1).copied().unwrap_or(0);
+    let expected = format!("[N, {dims}] with N at least {least}");
+    check::device(name, "generated", generated, real)?;
+    let in_double = |what: &'static str, features: &Tensor| -> Result<Tensor> {
+        let ok = matches!(features.size().as_slice(), &[n, d] if d == dims && n >= least);
+        check::shape_is(name, what, features, ok, &expected)?;
+        match features.f_kind()? {
+            kind if check::is_float(kind) => Ok(features.f_detach()?.f_to_kind(Kind::Double)?),
+            got => Err(LossError::Kind { loss: name, what, expected: "floating-point", got }),
+        }
+    };
+    Ok((in_double("real", real)?, in_double("generated", generated)?))
+}
+
+pub(crate) fn entries() -> Vec<Entry> {
+    [PsnrLoss::entries()].concat()
+}

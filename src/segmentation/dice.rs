@@ -1,6 +1,6 @@
 //! Soft Dice.
 
-use super::statistics::{Nonlinearity, Overlap, StatisticsOptions, overlap};
+use super::statistics::{Counting, IgnoreIndex, Nonlinearity, Overlap, Terms, overlap};
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
     loss::{named_loss, option_enum, weighted_loss},
@@ -34,7 +34,7 @@ pub enum DiceForm {
 /// | `do_bg` | true | false | false leaves class 0 out |
 /// | `smooth` | 1 | 1e-5 | s |
 /// | `square` | false | false | square each pixel's tp, fp and fn before they are summed |
-/// | `ignore_index` | none | none | targets of this value count for nothing |
+/// | `ignore_index` | none | none | targets of this value, or of these, count for nothing |
 /// | `form` | `Negative` | `Negative` | `OneMinus` for `1 - dc` |
 /// | `reduction` | `Mean` | `Mean` | |
 ///
@@ -99,7 +99,7 @@ pub struct SoftDiceLoss {
     do_bg: bool,
     smooth: f64,
     square: bool,
-    ignore_index: Option<i64>,
+    ignore_index: IgnoreIndex,
     form: DiceForm,
     reduction: Reduction,
 }
@@ -112,7 +112,7 @@ impl Default for SoftDiceLoss {
             do_bg: true,
             smooth: 1.0,
             square: false,
-            ignore_index: None,
+            ignore_index: IgnoreIndex::default(),
             form: DiceForm::Negative,
             reduction: Reduction::Mean,
         }
@@ -159,8 +159,8 @@ impl SoftDiceLoss {
         self
     }
 
-    /// The target value that marks what to leave out.
-    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
+    /// The target values that mark what to leave out: `255`, or `[0, 255]`.
+    pub fn ignore_index(mut self, ignore_index: impl Into<IgnoreIndex>) -> Self {
         self.ignore_index = ignore_index.into();
         self
     }
@@ -195,13 +195,16 @@ impl SoftDiceLoss {
                 got: "false".to_owned(),
             });
         }
-        let options = StatisticsOptions::default()
-            .loss_mask(loss_mask)
-            .ignore_index(self.ignore_index)
-            .batch(self.batch_dice)
-            .square(self.square);
-        let Overlap { tp, predicted, actual } =
-            overlap(NAME, "input", input, self.apply_nonlin, target, &options)?;
+        let counting = Counting {
+            mask: loss_mask,
+            ignore_index: &self.ignore_index,
+            terms: if self.square { Terms::Square } else { Terms::Product },
+        };
+        let mut sums = overlap(NAME, "input", input, self.apply_nonlin, target, &counting)?;
+        if self.batch_dice {
+            sums = sums.over_batch()?;
+        }
+        let Overlap { tp, predicted, actual, .. } = sums;
         let numerator = tp.f_mul_scalar(2.0)?.f_add_scalar(self.smooth)?;
         let denominator = predicted.f_add(&actual)?.f_add_scalar(self.smooth)?;
         let mut score = numerator.f_div(&denominator.f_clamp_min(1e-8)?)?;

@@ -1,7 +1,11 @@
 //! Soft true positives, false positives and false negatives, summed per class.
 
-use crate::{LossError, Result, check, error::unwrap, loss::option_enum};
-use tch::{Kind, Tensor};
+use crate::{
+    LossError, Result, check,
+    error::unwrap,
+    loss::{OptionType, Value, option_enum},
+};
+use tch::{Device, Kind, Tensor};
 
 /// What turns the input of a segmentation loss into probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,18 +25,73 @@ option_enum!(Nonlinearity {
     Nonlinearity::Sigmoid => "sigmoid",
 });
 
+/// The target values that count for nothing: none, one label or several.
+///
+/// Made from a label (`255`), a list (`[0, 255]`), an `Option` or a `Vec` of labels.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IgnoreIndex(pub(crate) Vec<i64>);
+
+impl From<i64> for IgnoreIndex {
+    fn from(label: i64) -> Self {
+        IgnoreIndex(vec![label])
+    }
+}
+
+impl From<Option<i64>> for IgnoreIndex {
+    fn from(label: Option<i64>) -> Self {
+        IgnoreIndex(label.into_iter().collect())
+    }
+}
+
+impl From<&[i64]> for IgnoreIndex {
+    fn from(labels: &[i64]) -> Self {
+        IgnoreIndex(labels.to_vec())
+    }
+}
+
+impl<const N: usize> From<[i64; N]> for IgnoreIndex {
+    fn from(labels: [i64; N]) -> Self {
+        IgnoreIndex(labels.to_vec())
+    }
+}
+
+impl From<Vec<i64>> for IgnoreIndex {
+    fn from(labels: Vec<i64>) -> Self {
+        IgnoreIndex(labels)
+    }
+}
+
+impl OptionType for IgnoreIndex {
+    fn expected() -> String {
+        "a label, a list of labels or none".to_owned()
+    }
+
+    fn read(value: &Value, device: Device) -> Option<Self> {
+        Option::<Vec<i64>>::read(value, device)
+            .map(|labels| IgnoreIndex(labels.unwrap_or_default()))
+    }
+
+    fn show(&self) -> String {
+        match self.0.as_slice() {
+            [] => "none".to_owned(),
+            [label] => label.show(),
+            _ => self.0.show(),
+        }
+    }
+}
+
 /// What [`tp_fp_fn`] counts, and over what.
 ///
 /// | option | default | meaning |
 /// |---|---|---|
 /// | `loss_mask` | none | how much each pixel counts, (N, ..) or (N, 1, ..) |
-/// | `ignore_index` | none | targets of this value count for nothing |
+/// | `ignore_index` | none | targets of this value, or of these, count for nothing |
 /// | `batch` | false | sum over the batch too |
 /// | `square` | false | square each pixel's numbers before they are summed |
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StatisticsOptions<'a> {
     loss_mask: Option<&'a Tensor>,
-    ignore_index: Option<i64>,
+    ignore_index: IgnoreIndex,
     batch: bool,
     square: bool,
 }
@@ -44,8 +103,8 @@ impl<'a> StatisticsOptions<'a> {
         self
     }
 
-    /// The target value that marks what to leave out.
-    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
+    /// The target values that mark what to leave out.
+    pub fn ignore_index(mut self, ignore_index: impl Into<IgnoreIndex>) -> Self {
         self.ignore_index = ignore_index.into();
         self
     }
@@ -130,9 +189,15 @@ pub fn f_tp_fp_fn(
     target: &Tensor,
     options: StatisticsOptions,
 ) -> Result<Statistics> {
+    let counting = Counting {
+        mask: options.loss_mask,
+        ignore_index: &options.ignore_index,
+        terms: if options.square { Terms::Square } else { Terms::Product },
+    };
     let none = Nonlinearity::None;
-    let Overlap { tp, predicted, actual } =
-        overlap("tp_fp_fn", "probabilities", probabilities, none, target, &options)?;
+    let sums = overlap("tp_fp_fn", "probabilities", probabilities, none, target, &counting)?;
+    let Overlap { tp, predicted, actual, .. } =
+        if options.batch { sums.over_batch()? } else { sums };
     let fp = at_least_zero(predicted.f_sub(&tp)?)?;
     let fn_ = at_least_zero(actual.f_sub(&tp)?)?;
     Ok(Statistics { tp, fp, fn_ })
@@ -151,13 +216,57 @@ fn at_least_zero(difference: Tensor) -> Result<Tensor> {
     Ok(difference.f_add(&excess)?)
 }
 
-/// What overlap losses are made of: tp, tp + fp and tp + fn, each (N, C) or (C).
+/// What overlap losses sum over the pixels, with p the probability, y the target and m the mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Terms {
+    /// `tp = Σ m p y`, `predicted = Σ m p`, `actual = Σ m y`: tp, tp + fp and tp + fn.
+    Product,
+    /// As `Product` but `tp = Σ m min(p, y)`, which is largest where a soft target is met.
+    Minimum,
+    /// As `Product` but `predicted = Σ m p²` and `actual = Σ m y²`.
+    SquaredDenominator,
+    /// As `Product` with each pixel's tp, fp and fn, m included, squared before they are summed.
+    Square,
+    /// `tp = Σ m (y-p)² y`, `predicted = Σ m (y-p)² (1-y)`, `actual = Σ m y`.
+    SquaredError,
+}
+
+/// What is counted, and how.
+pub(crate) struct Counting<'a> {
+    pub(crate) mask: Option<&'a Tensor>,
+    pub(crate) ignore_index: &'a IgnoreIndex,
+    pub(crate) terms: Terms,
+}
+
+/// What overlap losses are made of, each (N, C): see [`Terms`].
 ///
-/// Their denominators are sums of the last two, which have no cancellation.
+/// Denominators are sums of the last two, which have no cancellation.
 pub(crate) struct Overlap {
     pub(crate) tp: Tensor,
     pub(crate) predicted: Tensor,
     pub(crate) actual: Tensor,
+    /// Σ m, (N, C) or (N, 1); `None` where every pixel counts once.
+    pub(crate) valid: Option<Tensor>,
+    /// The number of pixels of an image.
+    pub(crate) pixels: i64,
+}
+
+impl Overlap {
+    /// The same with each tensor replaced.
+    pub(crate) fn map(self, f: impl Fn(Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Overlap {
+            tp: f(self.tp)?,
+            predicted: f(self.predicted)?,
+            actual: f(self.actual)?,
+            valid: self.valid.map(&f).transpose()?,
+            pixels: self.pixels,
+        })
+    }
+
+    /// Summed over the batch: (C).
+    pub(crate) fn over_batch(self) -> Result<Self> {
+        self.map(|sum| Ok(sum.f_sum_dim_intlist(0, false, None::<Kind>)?))
+    }
 }
 
 /// Checks an input with its target and sums their overlap; `what` names the input in errors.
@@ -167,64 +276,83 @@ pub(crate) fn overlap(
     input: &Tensor,
     nonlinearity: Nonlinearity,
     target: &Tensor,
-    options: &StatisticsOptions,
+    counting: &Counting,
 ) -> Result<Overlap> {
-    let grid = Grid::of(loss, what, input)?;
-    if nonlinearity == Nonlinearity::Softmax && grid.classes == 1 {
-        return Err(LossError::Param {
-            loss,
-            option: "apply_nonlin",
-            expected: "None or Sigmoid for one class",
-            got: "Softmax, which is 1 everywhere".to_owned(),
-        });
-    }
-    let kind = match input.f_kind()? {
-        Kind::Half | Kind::BFloat16 => Kind::Float,
-        kind if check::is_float(kind) => kind,
-        got => return Err(LossError::Kind { loss, what, expected: "floating-point", got }),
-    };
-    let target = grid.target(loss, target, input, kind)?;
-    let mask = options.loss_mask.map(|mask| grid.mask(loss, mask, input, kind)).transpose()?;
-    let (target, mask) = match options.ignore_index {
-        Some(ignore_index) => target.without(ignore_index, mask, kind)?,
-        None => (target, mask),
-    };
-
-    let probabilities = match nonlinearity {
-        Nonlinearity::None => input.f_to_kind(kind)?,
-        Nonlinearity::Softmax => input.f_softmax(1, kind)?,
-        Nonlinearity::Sigmoid => input.f_to_kind(kind)?.f_sigmoid()?,
-    };
-    let mut weighted = probabilities.f_reshape(grid.shape())?;
-    drop(probabilities);
-    if let Some(mask) = &mask {
-        weighted = weighted.f_mul(mask)?;
-    }
-    let square = options.square;
-    let sums = match target {
-        Target::Index(class) if square || grid.classes > FEW_CLASSES => {
-            grid.of_index(weighted, &class, mask, square)?
+    let Pixels { grid, probabilities, target, mask } =
+        Pixels::of(loss, what, input, nonlinearity, target, counting)?;
+    let kind = probabilities.f_kind()?;
+    let valid = match &mask {
+        Some(mask) => Some(sum(mask.shallow_clone())?),
+        None if grid.images * grid.count() == 0 => {
+            Some(Tensor::f_zeros([grid.images, 1], (kind, input.device()))?)
         }
-        Target::Index(class) => of_dense(weighted, grid.one_hot(&class, kind)?, mask, square)?,
-        Target::Dense(dense) => of_dense(weighted, dense, mask, square)?,
+        None => None,
     };
-    if !options.batch {
-        return Ok(sums);
-    }
-    let over_batch = |sum: Tensor| sum.f_sum_dim_intlist(0, false, None::<Kind>);
-    Ok(Overlap {
-        tp: over_batch(sums.tp)?,
-        predicted: over_batch(sums.predicted)?,
-        actual: over_batch(sums.actual)?,
-    })
+    let terms = counting.terms;
+    let few = grid.classes <= FEW_CLASSES && terms != Terms::Square;
+    let [tp, predicted, actual] = match target {
+        Target::Index(class) if few => {
+            let one_hot = grid.one_hot(&class, kind)?;
+            of_dense(probabilities, one_hot, mask, terms)?
+        }
+        Target::Index(class) => grid.of_index(probabilities, &class, mask, terms)?,
+        Target::Dense(dense) => of_dense(probabilities, dense, mask, terms)?,
+    };
+    Ok(Overlap { tp, predicted, actual, valid, pixels: grid.count() })
 }
 
 /// Up to so many classes, one-hot targets made by comparison are faster than gathers, which pay for
 /// each pixel as much as for several classes, and no larger at the peak of memory, in backward.
 const FEW_CLASSES: i64 = 8;
 
+/// An input and its target, checked and in the kind that losses compute in.
+pub(crate) struct Pixels {
+    pub(crate) grid: Grid,
+    /// (N, C, P)
+    pub(crate) probabilities: Tensor,
+    pub(crate) target: Target,
+    /// (N, 1, P), or (N, C, P) where a dense target is ignored; 0 where ignored.
+    pub(crate) mask: Option<Tensor>,
+}
+
+impl Pixels {
+    pub(crate) fn of(
+        loss: &'static str,
+        what: &'static str,
+        input: &Tensor,
+        nonlinearity: Nonlinearity,
+        target: &Tensor,
+        counting: &Counting,
+    ) -> Result<Self> {
+        let grid = Grid::of(loss, what, input)?;
+        if nonlinearity == Nonlinearity::Softmax && grid.classes == 1 {
+            return Err(LossError::Param {
+                loss,
+                option: "apply_nonlin",
+                expected: "None or Sigmoid for one class",
+                got: "Softmax, which is 1 everywhere".to_owned(),
+            });
+        }
+        let kind = match input.f_kind()? {
+            Kind::Half | Kind::BFloat16 => Kind::Float,
+            kind if check::is_float(kind) => kind,
+            got => return Err(LossError::Kind { loss, what, expected: "floating-point", got }),
+        };
+        let target = grid.target(loss, target, input, kind)?;
+        let mask = counting.mask.map(|mask| grid.mask(loss, mask, input, kind)).transpose()?;
+        let (target, mask) = target.without(&counting.ignore_index.0, mask, kind)?;
+        let probabilities = match nonlinearity {
+            Nonlinearity::None => input.f_to_kind(kind)?,
+            Nonlinearity::Softmax => input.f_softmax(1, kind)?,
+            Nonlinearity::Sigmoid => input.f_to_kind(kind)?.f_sigmoid()?,
+        };
+        let probabilities = probabilities.f_reshape(grid.shape())?;
+        Ok(Pixels { grid, probabilities, target, mask })
+    }
+}
+
 /// A target of P pixels: class indices (N, 1, P), or one-hot or soft (N, C, P).
-enum Target {
+pub(crate) enum Target {
     Index(Tensor),
     Dense(Tensor),
 }
@@ -233,12 +361,20 @@ impl Target {
     /// The target with what is ignored replaced by 0, and a mask that is 0 there too.
     fn without(
         self,
-        ignore_index: i64,
+        labels: &[i64],
         mask: Option<Tensor>,
         kind: Kind,
     ) -> Result<(Self, Option<Tensor>)> {
         let (Target::Index(values) | Target::Dense(values)) = &self;
-        let ignored = values.f_eq(ignore_index)?;
+        let mut ignored: Option<Tensor> = None;
+        for &label in labels {
+            let this = values.f_eq(label)?;
+            ignored = Some(match ignored {
+                Some(others) => others.f_logical_or(&this)?,
+                None => this,
+            });
+        }
+        let Some(ignored) = ignored else { return Ok((self, mask)) };
         let values = values.f_masked_fill(&ignored, 0)?;
         let valid = ignored.f_logical_not()?.f_to_kind(kind)?;
         let mask = match mask {
@@ -254,9 +390,9 @@ impl Target {
 }
 
 /// The shape of an input: N images of C classes and P pixels.
-struct Grid {
-    images: i64,
-    classes: i64,
+pub(crate) struct Grid {
+    pub(crate) images: i64,
+    pub(crate) classes: i64,
     pixels: Vec<i64>,
 }
 
@@ -275,7 +411,7 @@ impl Grid {
         }
     }
 
-    fn count(&self) -> i64 {
+    pub(crate) fn count(&self) -> i64 {
         self.pixels.iter().product()
     }
 
@@ -337,36 +473,54 @@ impl Grid {
         Ok(class.f_eq_tensor_out(&one_hot, &numbers.f_view([1, classes, 1])?)?)
     }
 
-    /// `weighted` is m p, so that what it holds of the pixel's own class is m p[y].
+    /// tp, predicted and actual of class indices.
     fn of_index(
         &self,
-        weighted: Tensor,
+        probabilities: Tensor,
         class: &Tensor,
         mask: Option<Tensor>,
-        square: bool,
-    ) -> Result<Overlap> {
-        // Before the gather: backward then adds this sum's gradient to the gather's in place.
-        let predicted = sum(if square { weighted.f_square()? } else { weighted.shallow_clone() })?;
-        let own = weighted.f_gather(1, class, false)?;
-        let mask = match mask {
-            Some(mask) => mask,
-            None => Tensor::f_ones([1, 1, 1], (own.f_kind()?, own.device()))?.f_expand_as(&own)?,
+        terms: Terms,
+    ) -> Result<[Tensor; 3]> {
+        let ones = || -> Result<Tensor> {
+            let kind = probabilities.f_kind()?;
+            let one = Tensor::f_ones([1, 1, 1], (kind, probabilities.device()))?;
+            Ok(one.f_expand([self.images, 1, self.count()], false)?)
         };
-        if square {
+        if terms == Terms::SquaredError {
+            // Σ m p² of the other classes, and Σ m (1-p)² of the pixel's own.
+            let all = sum(times(probabilities.f_square()?, mask.as_ref())?)?;
+            let own = probabilities.f_gather(1, class, false)?;
+            let missed = own.f_rsub_scalar(1.0)?.f_square()?;
+            let hit = self.per_class(times(own.f_square()?, mask.as_ref())?, class)?;
+            let tp = self.per_class(times(missed, mask.as_ref())?, class)?;
+            let mask = mask.map_or_else(ones, Ok)?;
+            return Ok([tp, all.f_sub(&hit)?, self.per_class(mask, class)?]);
+        }
+        let weighted = times(probabilities.shallow_clone(), mask.as_ref())?;
+        // Before the gather: backward then adds this sum's gradient to the gather's in place.
+        let predicted = sum(match terms {
+            Terms::Square => weighted.f_square()?,
+            Terms::SquaredDenominator => weighted.f_mul(&probabilities)?,
+            _ => weighted.shallow_clone(),
+        })?;
+        // What m p holds of the pixel's own class is m p[y].
+        let own = weighted.f_gather(1, class, false)?;
+        let mask = mask.map_or_else(ones, Ok)?;
+        if terms == Terms::Square {
             let missed = self.per_class(mask.f_sub(&own)?.f_square()?, class)?;
             let tp = self.per_class(own.f_square()?, class)?;
             let actual = tp.f_add(&missed)?;
-            return Ok(Overlap { tp, predicted, actual });
+            return Ok([tp, predicted, actual]);
         }
         let actual = self.per_class(mask, class)?;
-        Ok(Overlap { tp: self.per_class(own, class)?, predicted, actual })
+        Ok([self.per_class(own, class)?, predicted, actual])
     }
 
     /// Sums one value per pixel, (N, 1, P), into the pixel's class: (N, C).
     ///
     /// Each column of pixels has sums of its own, so that a large volume is not added one by one
     /// to a number too large to take it, and CUDA's atomic additions seldom meet.
-    fn per_class(&self, values: Tensor, class: &Tensor) -> Result<Tensor> {
+    pub(crate) fn per_class(&self, values: Tensor, class: &Tensor) -> Result<Tensor> {
         let columns = self.pixels.last().copied().unwrap_or(1);
         let rows: i64 = self.pixels.iter().rev().skip(1).product();
         let shape = [self.images, rows, columns];
@@ -376,36 +530,56 @@ impl Grid {
     }
 }
 
-/// `weighted` is m p.
+/// tp, predicted and actual of a one-hot or soft target.
 fn of_dense(
-    weighted: Tensor,
+    probabilities: Tensor,
     dense: Tensor,
     mask: Option<Tensor>,
-    square: bool,
-) -> Result<Overlap> {
-    if square {
+    terms: Terms,
+) -> Result<[Tensor; 3]> {
+    let mask = mask.as_ref();
+    if terms == Terms::SquaredError {
+        let error = times(dense.f_sub(&probabilities)?.f_square()?, mask)?;
+        let all = sum(error.shallow_clone())?;
+        let tp = sum(error.f_mul(&dense)?)?;
+        return Ok([tp.shallow_clone(), all.f_sub(&tp)?, sum(times(dense, mask)?)?]);
+    }
+    let weighted = times(probabilities.shallow_clone(), mask)?;
+    if terms == Terms::Square {
         let hit = weighted.f_mul(&dense)?;
-        let actual = masked(dense, mask)?;
+        let actual = times(dense, mask)?;
         let tp = sum(hit.f_square()?)?;
         let predicted = tp.f_add(&sum(weighted.f_sub(&hit)?.f_square()?)?)?;
         let actual = tp.f_add(&sum(actual.f_sub(&hit)?.f_square()?)?)?;
-        return Ok(Overlap { tp, predicted, actual });
+        return Ok([tp, predicted, actual]);
     }
     // First: backward then adds this sum's gradient to the product's in place.
-    let predicted = sum(weighted.shallow_clone())?;
-    let tp = sum(weighted.f_mul(&dense)?)?;
+    let predicted = sum(match terms {
+        Terms::SquaredDenominator => weighted.f_mul(&probabilities)?,
+        _ => weighted.shallow_clone(),
+    })?;
+    drop(probabilities);
+    let tp = match terms {
+        Terms::Minimum => weighted.f_minimum(&times(dense.shallow_clone(), mask)?)?,
+        _ => weighted.f_mul(&dense)?,
+    };
     drop(weighted);
-    Ok(Overlap { tp, predicted, actual: sum(masked(dense, mask)?)? })
+    let tp = sum(tp)?;
+    let actual = match terms {
+        Terms::SquaredDenominator => dense.f_square()?,
+        _ => dense,
+    };
+    Ok([tp, predicted, sum(times(actual, mask)?)?])
 }
 
-fn masked(dense: Tensor, mask: Option<Tensor>) -> Result<Tensor> {
+fn times(values: Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     Ok(match mask {
-        Some(mask) => dense.f_mul(&mask)?,
-        None => dense,
+        Some(mask) => values.f_mul(mask)?,
+        None => values,
     })
 }
 
 /// (N, C, P) to (N, C)
-fn sum(values: Tensor) -> Result<Tensor> {
+pub(crate) fn sum(values: Tensor) -> Result<Tensor> {
     Ok(values.f_sum_dim_intlist(2, false, None::<Kind>)?)
 }

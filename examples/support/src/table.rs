@@ -49,7 +49,8 @@ impl Table {
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut text = self.columns.join(",") + "\n";
         for row in &self.rows {
-            let values: Vec<String> = row.iter().map(|value| value.map_or(String::new(), short)).collect();
+            let values: Vec<String> =
+                row.iter().map(|value| value.map_or(String::new(), short)).collect();
             writeln!(text, "{}", values.join(","))?;
         }
         files::write(path, text.as_bytes())

@@ -3,8 +3,7 @@
 use super::{
     binary::{smoothed, without_ignored},
     focal::{modulated, pos_weight, smallest},
-    poly::{class_count, per_class_sum},
-    target::{Classes, sum_classes},
+    target::{Classes, class_count, per_class_sum, sum_classes},
 };
 use crate::{
     MeanOver, Reduction, Result, check,

@@ -68,8 +68,8 @@ use tch::{Kind, Tensor};
 ///
 /// # Differences
 ///
-/// timm limits probabilities to at least 1e-8 inside the logarithms, and so has no gradient for a
-/// positive whose logit is below -18.4; here it has one. timm computes in `Float` even where the input
+/// timm limits probabilities to at least 1e-8 inside the logarithms, and so has next to no gradient for a
+/// positive whose logit is below -18.4; here it has its own. timm computes in `Float` even where the input
 /// is `Double`. Before 1.0.31 it summed over the batch too: `reduction(Reduction::Sum)`.
 ///
 /// # Reference

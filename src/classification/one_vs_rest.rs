@@ -2,6 +2,7 @@
 
 use super::{
     binary::smoothed,
+    focal::pos_weight,
     target::{Classes, class_count, per_class_sum},
 };
 use crate::{
@@ -180,7 +181,7 @@ impl OneVsRestBceLoss {
             }
         };
         let bce = BceWithLogitsLoss::default()
-            .pos_weight(self.pos_weight.as_ref().map(|kept| kept.0.shallow_clone()))
+            .pos_weight(pos_weight(NAME, self.pos_weight.as_ref(), input, logits.f_kind()?)?)
             .mean_over(self.mean_over)
             .reduction(self.reduction);
         let own = self.weight.as_ref().map(|kept| &kept.0);

@@ -2,6 +2,11 @@
 //! draws alike. `table.txt` lists them with their sizes.
 
 mod classification;
+mod compound;
+mod distance;
+mod images;
+mod overlap;
+mod regression;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -43,6 +48,17 @@ pub struct Job {
     forward: Box<dyn Fn() -> Tensor>,
     leaves: Vec<Tensor>,
 }
+
+/// The cases that have a file of their own, one a line.
+#[rustfmt::skip]
+const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    classification::case,
+    compound::job,
+    distance::job,
+    images::job,
+    overlap::job,
+    regression::case,
+];
 
 impl Job {
     /// The case of that name at a size, or nothing for a name that is not there.
@@ -130,7 +146,7 @@ impl Job {
                     )
                 })
             }
-            _ => return classification::case(case, &inputs),
+            _ => return FAMILIES.iter().find_map(|family| family(case, &inputs)),
         })
     }
 

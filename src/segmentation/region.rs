@@ -86,7 +86,6 @@ pub(crate) struct Region {
     pub(crate) ignore_index: IgnoreIndex,
     pub(crate) empty_class: EmptyClass,
     pub(crate) class_weights: Option<Vec<f64>>,
-    pub(crate) weight_norm: WeightNorm,
     pub(crate) reduction: Reduction,
 }
 
@@ -100,9 +99,22 @@ impl Default for Region {
             ignore_index: IgnoreIndex::default(),
             empty_class: EmptyClass::Smooth,
             class_weights: None,
-            weight_norm: WeightNorm::Present,
             reduction: Reduction::Mean,
         }
+    }
+}
+
+/// How the classes become one loss.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Averaging {
+    pub(crate) average: Average,
+    pub(crate) weight_norm: WeightNorm,
+}
+
+impl Averaging {
+    pub(crate) fn read(&mut self, options: &Reader) -> Result<()> {
+        options.read("average", &mut self.average)?;
+        options.read("weight_norm", &mut self.weight_norm)
     }
 }
 
@@ -163,7 +175,6 @@ impl Region {
         options.read("ignore_index", &mut self.ignore_index)?;
         options.read("empty_class", &mut self.empty_class)?;
         options.read("class_weights", &mut self.class_weights)?;
-        options.read("weight_norm", &mut self.weight_norm)?;
         options.read("reduction", &mut self.reduction)
     }
 
@@ -176,29 +187,61 @@ impl Region {
         target: &Tensor,
         weight: Option<&Tensor>,
         terms: Terms,
-        average: Average,
+        averaging: Averaging,
     ) -> Result<Sums<'_>> {
-        check::reduction(loss, self.reduction)?;
         let kept = self.kept(loss, input)?;
         let counting = Counting { mask: weight, ignore_index: &self.ignore_index, terms };
         let mut sums = overlap(loss, "input", input, self.apply_nonlin, target, &counting)?;
-        let weights = self.weights(loss, kept.as_deref(), input, &sums.tp)?;
         if let Some(kept) = &kept {
             sums = sums.map(|sum| select(sum, kept))?;
         }
+        self.of_kept(loss, input, sums, kept.as_deref(), averaging)
+    }
+
+    /// The sums of the classes kept, taken by the loss itself.
+    pub(crate) fn of_kept(
+        &self,
+        loss: &'static str,
+        input: &Tensor,
+        mut sums: Overlap,
+        kept: Option<&[i64]>,
+        averaging: Averaging,
+    ) -> Result<Sums<'_>> {
+        check::reduction(loss, self.reduction)?;
+        let weights = self.weights(loss, kept, input, &sums.tp)?;
         if self.aggregate == Aggregate::Batch {
             sums.pixels *= input.size()[0];
             sums = sums.map(|sum| Ok(sum.f_sum_dim_intlist(0, true, None::<Kind>)?))?;
         }
-        let sums = Sums { region: self, average, overlap: sums, weights };
-        match average {
+        let sums = Sums { region: self, averaging, overlap: sums, weights };
+        match averaging.average {
             Average::Macro => Ok(sums),
             Average::Micro => sums.over_classes(),
         }
     }
 
+    /// Sums made by other means, already over what `aggregate` says: a row for each image or one, a
+    /// column for each class.
+    pub(crate) fn of_rows(
+        &self,
+        loss: &'static str,
+        input: &Tensor,
+        rows: Overlap,
+        weight_norm: WeightNorm,
+    ) -> Result<Sums<'_>> {
+        check::reduction(loss, self.reduction)?;
+        let kept = self.kept(loss, input)?;
+        let weights = self.weights(loss, kept.as_deref(), input, &rows.tp)?;
+        let overlap = match &kept {
+            Some(kept) => rows.map(|sum| select(sum, kept))?,
+            None => rows,
+        };
+        let averaging = Averaging { average: Average::Macro, weight_norm };
+        Ok(Sums { region: self, averaging, overlap, weights })
+    }
+
     /// The classes that have a score; `None` for all.
-    fn kept(&self, loss: &'static str, input: &Tensor) -> Result<Option<Vec<i64>>> {
+    pub(crate) fn kept(&self, loss: &'static str, input: &Tensor) -> Result<Option<Vec<i64>>> {
         let classes = input.size().get(1).copied().unwrap_or(0);
         let first = i64::from(!self.include_background);
         let refused = |option, expected, got| LossError::Param { loss, option, expected, got };
@@ -253,7 +296,7 @@ impl Region {
 }
 
 /// The columns of the classes kept; one column stands for all.
-fn select(sum: Tensor, kept: &[i64]) -> Result<Tensor> {
+pub(crate) fn select(sum: Tensor, kept: &[i64]) -> Result<Tensor> {
     if sum.size()[1] == 1 {
         return Ok(sum);
     }
@@ -267,15 +310,16 @@ fn select(sum: Tensor, kept: &[i64]) -> Result<Tensor> {
 
 /// The sums that the scores of a loss are made of, (rows, columns), and how they become a loss.
 pub(crate) struct Sums<'a> {
-    region: &'a Region,
-    average: Average,
+    pub(crate) region: &'a Region,
+    pub(crate) averaging: Averaging,
     pub(crate) overlap: Overlap,
     /// Class weights, (1, columns).
-    weights: Option<Tensor>,
+    pub(crate) weights: Option<Tensor>,
 }
 
 impl Sums<'_> {
-    fn over_classes(self) -> Result<Self> {
+    /// The sums of the classes, each times its weight: (rows, 1).
+    pub(crate) fn over_classes(self) -> Result<Self> {
         let columns = self.overlap.tp.size();
         let valid = Some(self.valid()?);
         let overlap = Overlap { valid, ..self.overlap }.map(|sum| {
@@ -285,7 +329,8 @@ impl Sums<'_> {
             };
             Ok(weighted.f_sum_dim_intlist(1, true, None::<Kind>)?)
         })?;
-        Ok(Sums { overlap, weights: None, ..self })
+        let averaging = Averaging { average: Average::Micro, ..self.averaging };
+        Ok(Sums { region: self.region, averaging, overlap, weights: None })
     }
 
     /// How many pixels count, (rows, 1) or (rows, columns).
@@ -306,37 +351,53 @@ impl Sums<'_> {
         score: Tensor,
         shape: impl Fn(Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let kind = score.f_kind()?;
-        let region = self.region;
-        let present = match region.empty_class {
-            EmptyClass::Smooth => None,
-            _ => Some(self.overlap.actual.f_gt(0.0)?),
-        };
-        let score = match (&present, region.empty_class) {
-            (Some(present), EmptyClass::FalsePositives) => {
-                let share = ratio(&self.overlap.predicted, &self.valid()?)?;
-                score.f_where_self(present, &share.f_rsub_scalar(1.0)?)?
+        let score = match self.region.empty_class {
+            EmptyClass::FalsePositives => {
+                let share = self.false_positives()?.f_rsub_scalar(1.0)?;
+                score.f_where_self(&self.present()?, &share)?
             }
             _ => score,
         };
-        let mut loss = shape(score)?;
+        self.reduce_shaped(shape(score)?)
+    }
+
+    /// The loss of what each score costs, (rows, columns).
+    pub(crate) fn reduce_costs(&self, cost: Tensor) -> Result<Tensor> {
+        self.reduce_shaped(match self.region.empty_class {
+            EmptyClass::FalsePositives => {
+                cost.f_where_self(&self.present()?, &self.false_positives()?)?
+            }
+            _ => cost,
+        })
+    }
+
+    fn present(&self) -> Result<Tensor> {
+        Ok(self.overlap.actual.f_gt(0.0)?)
+    }
+
+    /// The mean probability.
+    fn false_positives(&self) -> Result<Tensor> {
+        ratio(&self.overlap.predicted, &self.valid()?)
+    }
+
+    fn reduce_shaped(&self, mut loss: Tensor) -> Result<Tensor> {
+        let kind = loss.f_kind()?;
+        let region = self.region;
         // 1 for a score that counts, 0 for one of no pixels or of a class that is skipped.
         let mut counts = match &self.overlap.valid {
             Some(valid) => Some(valid.f_gt(0.0)?.f_to_kind(kind)?.f_expand_as(&loss)?),
             None => None,
         };
-        if let Some(present) = present {
-            let present = present.f_to_kind(kind)?;
-            match region.empty_class {
-                EmptyClass::Zero => loss = loss.f_mul(&present)?,
-                EmptyClass::Skip => {
-                    counts = Some(match counts {
-                        Some(counts) => counts.f_mul(&present)?,
-                        None => present,
-                    });
-                }
-                EmptyClass::Smooth | EmptyClass::FalsePositives => {}
+        match region.empty_class {
+            EmptyClass::Zero => loss = loss.f_mul(&self.present()?.f_to_kind(kind)?)?,
+            EmptyClass::Skip => {
+                let present = self.present()?.f_to_kind(kind)?;
+                counts = Some(match counts {
+                    Some(counts) => counts.f_mul(&present)?,
+                    None => present,
+                });
             }
+            EmptyClass::Smooth | EmptyClass::FalsePositives => {}
         }
         let shares = match (&counts, &self.weights) {
             (Some(counts), Some(weights)) => Some(counts.f_mul(weights)?),
@@ -366,7 +427,7 @@ impl Sums<'_> {
             None => loss.f_ones_like()?,
         };
         let some = over_classes(&counts)?.f_gt(0.0)?.f_to_kind(loss.f_kind()?)?;
-        let whole = match (self.region.weight_norm, &self.weights) {
+        let whole = match (self.averaging.weight_norm, &self.weights) {
             (WeightNorm::Present, _) => over_classes(shares)?,
             (WeightNorm::None, _) => over_classes(&counts)?,
             (WeightNorm::All, Some(weights)) => some.f_mul(&weights.f_sum(None::<Kind>)?)?,
@@ -378,7 +439,7 @@ impl Sums<'_> {
 
     /// (N, classes), (classes), (N) or a scalar.
     fn unreduced(&self, mut loss: Tensor) -> Result<Tensor> {
-        if self.average == Average::Micro {
+        if self.averaging.average == Average::Micro {
             loss = loss.f_squeeze_dim(1)?;
         }
         if self.region.aggregate == Aggregate::Batch {
@@ -433,12 +494,6 @@ macro_rules! setters {
             self
         }
 
-        /// What the mean over the classes divides by; `Present` by default.
-        pub fn weight_norm(mut self, weight_norm: WeightNorm) -> Self {
-            self.region.weight_norm = weight_norm;
-            self
-        }
-
         /// `Mean` by default.
         pub fn reduction(mut self, reduction: Reduction) -> Self {
             self.region.reduction = reduction;
@@ -469,10 +524,36 @@ macro_rules! setters {
             self
         }
     };
-    (average) => {
+    (averaging) => {
         /// Whether each class has a score; `Macro` by default.
         pub fn average(mut self, average: Average) -> Self {
-            self.average = average;
+            self.averaging.average = average;
+            self
+        }
+
+        /// What the mean over the classes divides by; `Present` by default.
+        pub fn weight_norm(mut self, weight_norm: WeightNorm) -> Self {
+            self.averaging.weight_norm = weight_norm;
+            self
+        }
+    };
+    (alpha_beta) => {
+        /// α, the price of a false positive; at least 0.
+        pub fn alpha(mut self, alpha: f64) -> Self {
+            self.alpha = alpha;
+            self
+        }
+
+        /// β, the price of a false negative; at least 0.
+        pub fn beta(mut self, beta: f64) -> Self {
+            self.beta = beta;
+            self
+        }
+    };
+    (squared_pred) => {
+        /// Whether the denominator is of squares; false by default.
+        pub fn squared_pred(mut self, squared_pred: bool) -> Self {
+            self.squared_pred = squared_pred;
             self
         }
     };
@@ -501,4 +582,17 @@ pub(crate) fn one_minus_or_log(log_loss: bool) -> impl Fn(Tensor) -> Result<Tens
             false => score.f_rsub_scalar(1.0)?,
         })
     }
+}
+
+/// Where [`power`] turns into a line: about where `1 - score` is lost to rounding in `Float`.
+const NEAR_ZERO: f64 = 1e-6;
+
+/// `x^power` of x >= 0 with a finite slope at 0, also where `power` is below 1.
+pub(crate) fn power(x: &Tensor, power: f64) -> Result<Tensor> {
+    if power >= 1.0 {
+        return Ok(x.f_clamp_min(0.0)?.f_pow_tensor_scalar(power)?);
+    }
+    // Below the bound the first factor is constant: a line through 0 that meets the curve.
+    let slope = x.f_clamp_min(NEAR_ZERO)?.f_pow_tensor_scalar(power - 1.0)?;
+    Ok(slope.f_mul(&x.f_clamp_min(0.0)?)?)
 }

@@ -92,10 +92,10 @@ pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
 pub use segmentation::{
-    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, ComboLoss, DiceLoss,
-    ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
-    GeneralizedWassersteinDiceLoss, JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss,
-    LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
-    StructuralCorrelationLoss, TverskyLoss, UnifiedFocalLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, ComboLoss, DiceBceLoss,
+    DiceCeLoss, DiceFocalLoss, DiceLoss, DiceTopKLoss, ExponentialLogarithmicLoss, FBetaLoss,
+    FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss, JaccardLoss,
+    LogCoshDiceLoss, LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss,
+    SoftDiceLoss, StructuralCorrelationLoss, TverskyLoss, Unet3PlusHybridLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;

@@ -1,7 +1,9 @@
 //! Overlap statistics of a segmentation and the losses made of them.
 
 mod combo;
+mod compound;
 mod confusion;
+mod deep_supervision;
 mod dice;
 mod exp_log;
 mod generalized_dice;
@@ -17,7 +19,11 @@ mod unified_focal;
 use crate::loss::Entry;
 
 pub use combo::ComboLoss;
+pub use compound::{
+    BasnetHybridLoss, DiceBceLoss, DiceCeLoss, DiceFocalLoss, DiceTopKLoss, Unet3PlusHybridLoss,
+};
 pub use confusion::{MccLoss, SensitivitySpecificityLoss};
+pub use deep_supervision::{DeepSupervision, SupervisionWeights};
 pub use dice::{DiceLoss, JaccardLoss, LogCoshDiceLoss};
 pub use exp_log::ExponentialLogarithmicLoss;
 pub use generalized_dice::{
@@ -48,6 +54,13 @@ pub(crate) fn entries() -> Vec<Entry> {
         ExponentialLogarithmicLoss::entries(),
         ComboLoss::entries(),
         StructuralCorrelationLoss::entries(),
+        DiceCeLoss::entries(),
+        DiceBceLoss::entries(),
+        DiceFocalLoss::entries(),
+        DiceTopKLoss::entries(),
+        BasnetHybridLoss::entries(),
+        Unet3PlusHybridLoss::entries(),
+        DeepSupervision::entries(),
         FocalTverskyLoss::entries(),
         FBetaLoss::entries(),
         LogCoshDiceLoss::entries(),

@@ -70,9 +70,15 @@ pub mod detection;
 pub mod loss;
 pub mod metrics;
 pub mod perceptual;
+pub mod regression;
 pub mod segmentation;
+pub mod variational;
 
-pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
+pub use adversarial::{
+    BceGanLoss, GanLoss, GradientPenalty, HingeGanLoss, LeastSquaresGanLoss, MinMaxGanLoss,
+    NonSaturatingGanLoss, RelativisticGanLoss, WassersteinGanLoss, f_gradient_penalty, gan_by_name,
+    gradient_penalty,
+};
 pub use classification::{
     AsymmetricLossMultiLabel, AsymmetricLossSingleLabel, BalancedBceWithLogitsLoss, BceLoss,
     BceWithLogitsLoss, BinaryFocalCrossEntropyLoss, CategoricalCrossEntropyLoss,
@@ -91,11 +97,18 @@ pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
 pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
+pub use regression::{
+    BalancedL1Loss, CharbonnierLoss, CosineEmbeddingLoss, CosineSimilarityLoss, GaussianNllLoss,
+    HuberLoss, L1Loss, LogCoshLoss, MapeLoss, MseLoss, MsleLoss, PoissonNllLoss, QuantileLoss,
+    RmseLoss, SmoothL1Loss,
+};
 pub use segmentation::{
-    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, ComboLoss, DiceBceLoss,
-    DiceCeLoss, DiceFocalLoss, DiceLoss, DiceTopKLoss, ExponentialLogarithmicLoss, FBetaLoss,
-    FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss, JaccardLoss,
-    LogCoshDiceLoss, LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss,
-    SoftDiceLoss, StructuralCorrelationLoss, TverskyLoss, Unet3PlusHybridLoss, UnifiedFocalLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, BoundaryLoss, ClDiceLoss,
+    ComboLoss, DiceBceLoss, DiceCeLoss, DiceClDiceLoss, DiceFocalLoss, DiceLoss, DiceTopKLoss,
+    ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss, HausdorffDtLoss, HausdorffErLoss, JaccardLoss, LogCoshDiceLoss,
+    LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
+    StructuralCorrelationLoss, TverskyLoss, Unet3PlusHybridLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;
+pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

@@ -5,10 +5,10 @@ mod common;
 use common::{Case, Fixture, assert_close, device, tolerance, value_and_grad};
 use tch::{Kind, Reduction, Tensor};
 use tch_losses::{
-    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, ComboLoss, DiceBceLoss,
-    DiceCeLoss, DiceFocalLoss, DiceTopKLoss, ExponentialLogarithmicLoss, Loss, LovaszHingeLoss,
-    LovaszSoftmaxLoss, MsSsimLoss, SsimLoss, StructuralCorrelationLoss, TopKCrossEntropyLoss,
-    Unet3PlusHybridLoss, UnifiedFocalLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, ClDiceLoss, ComboLoss,
+    DiceBceLoss, DiceCeLoss, DiceClDiceLoss, DiceFocalLoss, DiceTopKLoss,
+    ExponentialLogarithmicLoss, Loss, LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss,
+    StructuralCorrelationLoss, TopKCrossEntropyLoss, Unet3PlusHybridLoss, UnifiedFocalLoss,
     metrics::{MS_SSIM_WEIGHTS, SsimOptions, SsimPadding, ms_ssim, ssim, ssim_map},
     segmentation::{Aggregate, DeepSupervision, Nonlinearity, SupervisionWeights},
 };
@@ -185,6 +185,8 @@ fn compounds() {
     let focal = DiceFocalLoss::monai().gamma(1.5).lambda_dice(0.7).lambda_focal(1.3);
     check_single("dice_focal_monai", &focal);
     check_single("dice_focal_softmax", &DiceFocalLoss::default());
+    let cl_dice = DiceClDiceLoss::monai().cl_dice(ClDiceLoss::monai().iterations(2));
+    check("dice_cl_dice_monai", &cl_dice.alpha(0.3));
     check("basnet", &BasnetHybridLoss::default().lambda_ssim(0.7).lambda_iou(1.3));
     let scales = MsSsimLoss::new(SsimOptions::new(1.0).kernel_size(5)).weights([0.4, 0.6]);
     let hybrid = Unet3PlusHybridLoss::default().ms_ssim(scales);

@@ -23,9 +23,9 @@ pub fn job(case: &str, inputs: &Inputs) -> Option<Job> {
         Job { forward: Box::new(move || loss.forward(&images)), leaves }
     };
     Some(match case {
-        "psnr" => pair(Box::new(PsnrLoss::default())),
-        "edge" => pair(Box::new(EdgeLoss::default())),
-        "focal_frequency" => pair(Box::new(FocalFrequencyLoss::default())),
+        "psnr" => pair(Box::<PsnrLoss>::default()),
+        "edge" => pair(Box::<EdgeLoss>::default()),
+        "focal_frequency" => pair(Box::<FocalFrequencyLoss>::default()),
         "gram" => {
             let maps = FnExtractor::new("maps", |x: &Tensor| Ok(vec![x.shallow_clone()]));
             pair(Box::new(StyleLoss::new(maps).norm(GramNorm::Normalised)))

@@ -1,7 +1,9 @@
 //! The cases of the benchmarks: each a loss of this crate on inputs that `scripts/bench_torch.py`
 //! draws alike. `table.txt` lists them with their sizes.
 
+mod classification;
 mod compound;
+mod distance;
 mod images;
 mod overlap;
 
@@ -49,7 +51,9 @@ pub struct Job {
 /// The cases that have a file of their own, one a line.
 #[rustfmt::skip]
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    classification::case,
     compound::job,
+    distance::job,
     images::job,
     overlap::job,
 ];

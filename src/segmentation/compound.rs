@@ -1,6 +1,6 @@
 //! Sums of an overlap loss and others.
 
-use super::{Aggregate, DiceLoss, JaccardLoss, Nonlinearity};
+use super::{Aggregate, ClDiceLoss, DiceLoss, JaccardLoss, Nonlinearity};
 use crate::{
     BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, Loss, LossError, LossParts, MsSsimLoss, Result,
     SoftmaxFocalLoss, SsimLoss, TopKCrossEntropyLoss, check,
@@ -665,6 +665,133 @@ named_loss! {
     DiceTopKLoss: "dice_top_k", Logits => Index, "nnU-Net `DC_and_topk_loss`",
     [lambda_dice, lambda_ce, negative_dice, ignore_index],
     presets { "dice_top_k_nnunet" => Self::nnunet(), "nnU-Net `DC_and_topk_loss`" },
+}
+
+/// Dice loss and clDice loss: how much is found, and how well it hangs together.
+///
+/// ```text
+/// l = (1-α) Dice + α clDice
+/// ```
+///
+/// | option | default | `monai()` | meaning |
+/// |---|---|---|---|
+/// | `alpha` | 0.5 | 0.5 | α, in [0, 1] |
+/// | `apply_nonlin` | `Softmax` | `Softmax` | of both parts; `Sigmoid` for one map |
+/// | `dice` | `DiceLoss::default()` | `DiceLoss::monai().smooth(1.0)` | with its own options |
+/// | `cl_dice` | `ClDiceLoss::default()` | `ClDiceLoss::monai()` | with its own options |
+/// | `ignore_index` | none | none | for both parts: targets of this value count for nothing |
+#[doc = include_str!("doc/shapes_scalar.md")]
+///
+/// Images have two or three dimensions.
+///
+/// # Reduction
+///
+/// Each part's own: over the scores.
+///
+/// # Errors
+///
+/// Those of the parts, behind their names; `alpha` outside [0, 1].
+///
+/// # Examples
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use tch_losses::{DiceClDiceLoss, segmentation::Nonlinearity};
+///
+/// let line = Tensor::zeros([1, 1, 7, 9], (Kind::Double, Device::Cpu));
+/// let _ = line.narrow(2, 3, 1).narrow(3, 1, 7).fill_(1.0);
+/// let loss = DiceClDiceLoss::default().alpha(0.25).apply_nonlin(Nonlinearity::Sigmoid);
+/// let parts = loss.forward_parts(&((&line - 0.5) * 10.0), &line);
+/// let [dice, cl_dice] = [0, 1].map(|part| parts.named[part].1.double_value(&[]));
+/// assert!((parts.total.double_value(&[]) - (0.75 * dice + 0.25 * cl_dice)).abs() < 1e-12);
+/// ```
+///
+/// # Differences
+///
+/// topolosses adds α clDice to a whole Dice loss.
+///
+/// # Reference
+///
+/// Shit et al. 2021, "clDice: A Novel Topology-Preserving Loss Function for Tubular Structure
+/// Segmentation". `monai()` follows MONAI 1.6 `SoftDiceclDiceLoss(softmax=True, to_onehot_y=True)`.
+#[derive(Debug, Clone)]
+pub struct DiceClDiceLoss {
+    alpha: f64,
+    apply_nonlin: Nonlinearity,
+    dice: DiceLoss,
+    cl_dice: ClDiceLoss,
+    ignore_index: Option<i64>,
+}
+
+impl Default for DiceClDiceLoss {
+    fn default() -> Self {
+        DiceClDiceLoss {
+            alpha: 0.5,
+            apply_nonlin: Nonlinearity::Softmax,
+            dice: DiceLoss::default(),
+            cl_dice: ClDiceLoss::default(),
+            ignore_index: None,
+        }
+    }
+}
+
+impl DiceClDiceLoss {
+    /// MONAI's `SoftDiceclDiceLoss(softmax=True, to_onehot_y=True)`.
+    pub fn monai() -> Self {
+        DiceClDiceLoss::default().dice(DiceLoss::monai().smooth(1.0)).cl_dice(ClDiceLoss::monai())
+    }
+
+    /// α, the share of clDice, in [0, 1]; 0.5 by default.
+    pub fn alpha(mut self, alpha: f64) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// What turns the input into probabilities, for both parts; `Softmax` by default.
+    pub fn apply_nonlin(mut self, apply_nonlin: Nonlinearity) -> Self {
+        self.apply_nonlin = apply_nonlin;
+        self
+    }
+
+    /// The Dice part with its options.
+    pub fn dice(mut self, dice: DiceLoss) -> Self {
+        self.dice = dice;
+        self
+    }
+
+    /// The clDice part with its options.
+    pub fn cl_dice(mut self, cl_dice: ClDiceLoss) -> Self {
+        self.cl_dice = cl_dice;
+        self
+    }
+
+    /// The target value that marks pixels to leave out of both parts.
+    pub fn ignore_index(mut self, ignore_index: impl Into<Option<i64>>) -> Self {
+        self.ignore_index = ignore_index.into();
+        self
+    }
+
+    fn parts(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<LossParts> {
+        const NAME: &str = "DiceClDiceLoss";
+        check::fraction(NAME, "alpha", self.alpha)?;
+        let mut dice = self.dice.clone().apply_nonlin(self.apply_nonlin);
+        let mut cl_dice = self.cl_dice.clone().apply_nonlin(self.apply_nonlin);
+        if let Some(ignored) = self.ignore_index {
+            (dice, cl_dice) = (dice.ignore_index(ignored), cl_dice.ignore_index(ignored));
+        }
+        let of_dice = || of(&dice, input, target, weight);
+        let of_cl_dice = || of(&cl_dice, input, target, weight);
+        let dice: Part = ("dice", 1.0 - self.alpha, &of_dice);
+        total(NAME, &[dice, ("cl_dice", self.alpha, &of_cl_dice)])
+    }
+}
+
+compound!(DiceClDiceLoss);
+
+named_loss! {
+    DiceClDiceLoss: "dice_cl_dice", Logits => IndexOrDense, "MONAI `SoftDiceclDiceLoss`",
+    [alpha, apply_nonlin, ignore_index],
+    presets { "dice_cl_dice_monai" => Self::monai(), "MONAI `SoftDiceclDiceLoss`" },
 }
 
 /// BASNet's hybrid loss of a map: binary cross entropy, structural similarity and IoU.

@@ -124,9 +124,9 @@ impl LovaszHingeLoss {
         const NAME: &str = "LovaszHingeLoss";
         check::reduction(NAME, self.reduction)?;
         let size = input.size();
-        let classes = match size.as_slice() {
-            &[_, classes, ..] if self.per_class && classes > 0 => classes,
-            &[_, ..] if !self.per_class => 1,
+        let classes = match *size.as_slice() {
+            [_, classes, ..] if self.per_class && classes > 0 => classes,
+            [_, ..] if !self.per_class => 1,
             _ => {
                 let expected =
                     if self.per_class { "[N, C, ..] with C at least 1" } else { "[N, ..]" };

@@ -1,14 +1,19 @@
 //! Overlap statistics of a segmentation and the losses made of them.
 
+mod boundary;
+mod cldice;
 mod combo;
 mod compound;
 mod confusion;
 mod deep_supervision;
 mod dice;
+mod distance;
 mod exp_log;
 mod generalized_dice;
+mod hausdorff;
 mod log_pixels;
 mod lovasz;
+mod maps;
 mod region;
 mod soft_dice;
 mod statistics;
@@ -18,18 +23,26 @@ mod unified_focal;
 
 use crate::loss::Entry;
 
+pub use boundary::BoundaryLoss;
+pub use cldice::{ClDiceLoss, f_soft_skeletonize, soft_skeletonize};
 pub use combo::ComboLoss;
 pub use compound::{
-    BasnetHybridLoss, DiceBceLoss, DiceCeLoss, DiceFocalLoss, DiceTopKLoss, Unet3PlusHybridLoss,
+    BasnetHybridLoss, DiceBceLoss, DiceCeLoss, DiceClDiceLoss, DiceFocalLoss, DiceTopKLoss,
+    Unet3PlusHybridLoss,
 };
 pub use confusion::{MccLoss, SensitivitySpecificityLoss};
 pub use deep_supervision::{DeepSupervision, SupervisionWeights};
 pub use dice::{DiceLoss, JaccardLoss, LogCoshDiceLoss};
+pub use distance::{
+    distance_transform_edt, f_distance_transform_edt, f_signed_distance_transform_edt,
+    signed_distance_transform_edt,
+};
 pub use exp_log::ExponentialLogarithmicLoss;
 pub use generalized_dice::{
     AbsentWeight, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss, VolumeWeight,
     WassersteinWeighting,
 };
+pub use hausdorff::{HausdorffDtLoss, HausdorffErLoss};
 pub use lovasz::{LovaszHingeLoss, LovaszSoftmaxLoss};
 pub use region::{Aggregate, Average, EmptyClass, WeightNorm};
 pub use soft_dice::{DiceForm, SoftDiceLoss};
@@ -58,6 +71,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         DiceBceLoss::entries(),
         DiceFocalLoss::entries(),
         DiceTopKLoss::entries(),
+        DiceClDiceLoss::entries(),
         BasnetHybridLoss::entries(),
         Unet3PlusHybridLoss::entries(),
         DeepSupervision::entries(),
@@ -68,6 +82,10 @@ pub(crate) fn entries() -> Vec<Entry> {
         GeneralizedWassersteinDiceLoss::entries(),
         SensitivitySpecificityLoss::entries(),
         MccLoss::entries(),
+        ClDiceLoss::entries(),
+        BoundaryLoss::entries(),
+        HausdorffDtLoss::entries(),
+        HausdorffErLoss::entries(),
     ]
     .concat()
 }

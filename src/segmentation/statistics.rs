@@ -405,7 +405,7 @@ impl Target {
 pub(crate) struct Grid {
     pub(crate) images: i64,
     pub(crate) classes: i64,
-    pixels: Vec<i64>,
+    pub(crate) pixels: Vec<i64>,
 }
 
 impl Grid {

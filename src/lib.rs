@@ -70,9 +70,15 @@ pub mod detection;
 pub mod loss;
 pub mod metrics;
 pub mod perceptual;
+pub mod regression;
 pub mod segmentation;
+pub mod variational;
 
-pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
+pub use adversarial::{
+    BceGanLoss, GanLoss, GradientPenalty, HingeGanLoss, LeastSquaresGanLoss, MinMaxGanLoss,
+    NonSaturatingGanLoss, RelativisticGanLoss, WassersteinGanLoss, f_gradient_penalty, gan_by_name,
+    gradient_penalty,
+};
 pub use classification::{
     AsymmetricLossMultiLabel, AsymmetricLossSingleLabel, BalancedBceWithLogitsLoss, BceLoss,
     BceWithLogitsLoss, BinaryFocalCrossEntropyLoss, CategoricalCrossEntropyLoss,
@@ -89,10 +95,19 @@ pub use detection::{
 };
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
+pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
+pub use regression::{
+    BalancedL1Loss, CharbonnierLoss, CosineEmbeddingLoss, CosineSimilarityLoss, GaussianNllLoss,
+    HuberLoss, L1Loss, LogCoshLoss, MapeLoss, MseLoss, MsleLoss, PoissonNllLoss, QuantileLoss,
+    RmseLoss, SmoothL1Loss,
+};
 pub use segmentation::{
-    BoundaryLoss, ClDiceLoss, DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BoundaryLoss, ClDiceLoss, ComboLoss, DiceLoss,
+    ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
     GeneralizedWassersteinDiceLoss, HausdorffDtLoss, HausdorffErLoss, JaccardLoss, LogCoshDiceLoss,
-    MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+    LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
+    StructuralCorrelationLoss, TverskyLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;
+pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

@@ -266,13 +266,11 @@ fn matrix(fixture: &Fixture) {
 }
 
 fn class_weights(fixture: &Fixture) {
-    let weights: [(&str, &dyn Fn(&Tensor) -> Tensor); 3] = [
-        ("inv_freq", &|counts| inverse_frequency_weights(counts, 0.5)),
-        ("effective_num", &|counts| effective_number_weights(counts, 0.99)),
-        ("neg_pos", &|counts| negatives_per_positive(counts, 200, 0.5)),
-    ];
-    for (method, weights) in weights {
+    let close = |method: &str, weights: &dyn Fn(&Tensor) -> Tensor| {
         let case = fixture.case(&format!("class_weights_{method}"), Kind::Double);
         assert_close(method, &weights(case.get("counts")), case.get("value"), (1e-12, 0.0));
-    }
+    };
+    close("inv_freq", &|counts| inverse_frequency_weights(counts, 0.5));
+    close("effective_num", &|counts| effective_number_weights(counts, 0.99));
+    close("neg_pos", &|counts| negatives_per_positive(counts, 200, 0.5));
 }

@@ -1,7 +1,10 @@
 //! The cases of the benchmarks: each a loss of this crate on inputs that `scripts/bench_torch.py`
 //! draws alike. `table.txt` lists them with their sizes.
 
+mod classification;
+mod compound;
 mod distance;
+mod images;
 mod overlap;
 
 use tch::{Device, Kind, Tensor};
@@ -48,6 +51,9 @@ pub struct Job {
 /// The cases that have a file of their own, one a line.
 #[rustfmt::skip]
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    classification::case,
+    compound::job,
+    images::job,
     overlap::job,
     distance::job,
 ];

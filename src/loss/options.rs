@@ -1,6 +1,5 @@
 //! Options of a loss that is made by its name: from text, from JSON, or set one by one.
 
-use super::Loss;
 use crate::{LossError, MeanOver, Reduction, Result, reduce::Kept};
 use std::{
     cell::{Ref, RefCell},
@@ -240,7 +239,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An error if an option was given that the loss did not read.
-    pub(super) fn finish(&self, made: Box<dyn Loss>) -> Result<Box<dyn Loss>> {
+    pub(super) fn finish<T>(&self, made: T) -> Result<T> {
         let known = self.known();
         let strange = |name: &String| !known.iter().any(|(known, _)| known == name);
         match self.options.values.keys().find(|name| strange(name)) {

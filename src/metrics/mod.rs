@@ -6,6 +6,7 @@ mod frechet;
 mod inception_score;
 mod kernel_distance;
 mod psnr;
+mod ssim;
 mod surface;
 
 pub use coco::{
@@ -19,6 +20,10 @@ pub use kernel_distance::{
     polynomial_mmd,
 };
 pub use psnr::{PsnrLoss, f_psnr, psnr};
+pub use ssim::{
+    MS_SSIM_WEIGHTS, MsSsimLoss, SsimLoss, SsimOptions, SsimPadding, SsimWindow, f_ms_ssim, f_ssim,
+    f_ssim_map, ms_ssim, ssim, ssim_map,
+};
 pub use surface::SurfaceDistances;
 
 use crate::{LossError, Result, check, loss::Entry};
@@ -46,5 +51,5 @@ fn features(
 }
 
 pub(crate) fn entries() -> Vec<Entry> {
-    [PsnrLoss::entries()].concat()
+    [PsnrLoss::entries(), SsimLoss::entries(), MsSsimLoss::entries()].concat()
 }

@@ -220,6 +220,26 @@ impl Region {
         }
     }
 
+    /// Sums made by other means, already over what `aggregate` says: a row for each image or one, a
+    /// column for each class.
+    pub(crate) fn of_rows(
+        &self,
+        loss: &'static str,
+        input: &Tensor,
+        rows: Overlap,
+        weight_norm: WeightNorm,
+    ) -> Result<Sums<'_>> {
+        check::reduction(loss, self.reduction)?;
+        let kept = self.kept(loss, input)?;
+        let weights = self.weights(loss, kept.as_deref(), input, &rows.tp)?;
+        let overlap = match &kept {
+            Some(kept) => rows.map(|sum| select(sum, kept))?,
+            None => rows,
+        };
+        let averaging = Averaging { average: Average::Macro, weight_norm };
+        Ok(Sums { region: self, averaging, overlap, weights })
+    }
+
     /// The classes that have a score; `None` for all.
     pub(crate) fn kept(&self, loss: &'static str, input: &Tensor) -> Result<Option<Vec<i64>>> {
         let classes = input.size().get(1).copied().unwrap_or(0);

@@ -104,10 +104,11 @@ pub use regression::{
 };
 pub use segmentation::{
     AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BoundaryLoss, ClDiceLoss, ComboLoss, DiceLoss,
-    ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
-    GeneralizedWassersteinDiceLoss, HausdorffDtLoss, HausdorffErLoss, JaccardLoss, LogCoshDiceLoss,
-    LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
-    StructuralCorrelationLoss, TverskyLoss, UnifiedFocalLoss,
+    DistBinaryDiceLoss, DistancePenalizedCrossEntropyLoss, ExponentialLogarithmicLoss, FBetaLoss,
+    FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss, HausdorffDtLoss,
+    HausdorffErLoss, JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss,
+    SensitivitySpecificityLoss, ShapeAwareLoss, SoftDiceLoss, StructuralCorrelationLoss,
+    TverskyLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;
 pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

@@ -1,5 +1,6 @@
 //! Metrics that say how good a model is.
 
+mod cl_dice;
 mod coco;
 mod coverage;
 mod frechet;
@@ -9,6 +10,7 @@ mod psnr;
 mod ssim;
 mod surface;
 
+pub use cl_dice::{cl_dice, f_cl_dice};
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
 };

@@ -96,10 +96,10 @@ def table():
 
 def find_python(chosen):
     python = chosen or str(ROOT / ".venv/bin/python")
-    install = f"{python} -m pip install -r scripts/requirements.txt"
+    pip = f"{python} -m pip install"
+    install = f"{pip} -r scripts/requirements.txt && {pip} --no-deps -r scripts/requirements-oracles.txt"
     try:
-        script = "import importlib\nfor p in ['torch', 'torchvision', 'timm']: importlib.import_module(p)"
-        found = subprocess.run([python, "-c", script], capture_output=True, text=True)
+        found = subprocess.run([python, "-c", "import bench_torch"], cwd=ROOT / "scripts", capture_output=True, text=True)
     except OSError:
         stop(f"there is no {python}: make it with '{sys.executable} -m venv .venv', then '{install}', or pass --python.")
     if found.returncode:

@@ -17,6 +17,10 @@ import torch.nn.functional as F
 from timm.loss import LabelSmoothingCrossEntropy
 from torchvision import ops
 
+import bench_torch_classification
+import bench_torch_compound
+import bench_torch_distance
+import bench_torch_images
 import bench_torch_overlap
 
 
@@ -326,10 +330,20 @@ def gradient_penalty_conv(inputs):
 SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_focal}
 
 
+# The cases that have a file of their own, one a line.
+FAMILIES = [
+    bench_torch_classification,
+    bench_torch_compound,
+    bench_torch_distance,
+    bench_torch_images,
+    bench_torch_overlap,
+]
+
+
 class Job:
     def __init__(self, case, size, device, compiled):
         torch.manual_seed(0)
-        case = SAME.get(case) or globals().get(case) or getattr(bench_torch_overlap, case)
+        case = SAME.get(case) or globals().get(case) or next(getattr(f, case) for f in FAMILIES if hasattr(f, case))
         self.function, self.inputs = case(Inputs([int(number) for number in size.split("x")], device))
         if compiled:
             torch.compiler.reset()

@@ -121,6 +121,10 @@ pub(crate) fn at_least_zero(loss: &'static str, option: &'static str, value: f64
     param(loss, option, value, value >= 0.0 && value.is_finite(), "at least 0 and finite")
 }
 
+pub(crate) fn above_zero(loss: &'static str, option: &'static str, value: f64) -> Result<()> {
+    param(loss, option, value, value > 0.0 && value.is_finite(), "above 0 and finite")
+}
+
 pub(crate) fn fraction(loss: &'static str, option: &'static str, value: f64) -> Result<()> {
     param(loss, option, value, (0.0..=1.0).contains(&value), "in [0, 1]")
 }

@@ -69,11 +69,25 @@ pub mod cuda;
 pub mod detection;
 pub mod loss;
 pub mod metrics;
+pub mod perceptual;
+pub mod regression;
 pub mod segmentation;
+pub mod variational;
 
-pub use adversarial::{GradientPenalty, f_gradient_penalty, gradient_penalty};
+pub use adversarial::{
+    BceGanLoss, GanLoss, GradientPenalty, HingeGanLoss, LeastSquaresGanLoss, MinMaxGanLoss,
+    NonSaturatingGanLoss, RelativisticGanLoss, WassersteinGanLoss, f_gradient_penalty, gan_by_name,
+    gradient_penalty,
+};
 pub use classification::{
-    BceLoss, BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, LabelSmoothing, SoftmaxFocalLoss,
+    AsymmetricLossMultiLabel, AsymmetricLossSingleLabel, BalancedBceWithLogitsLoss, BceLoss,
+    BceWithLogitsLoss, BinaryFocalCrossEntropyLoss, CategoricalCrossEntropyLoss,
+    CategoricalFocalCrossEntropyLoss, CategoricalHingeLoss, CrossEntropyLoss, FocalLoss,
+    GeneralizedCrossEntropyLoss, HingeEmbeddingLoss, HingeLoss, JsDivLoss, JsdCrossEntropy,
+    KlDivLoss, LabelSmoothing, MarginRankingLoss, MatrixCrossEntropyLoss, MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss, MultiMarginLoss, NllLoss, OneVsRestBceLoss, PolyBceWithLogitsLoss,
+    PolyCrossEntropyLoss, SoftMarginLoss, SoftTargetCrossEntropy, SoftmaxFocalLoss,
+    TopKCrossEntropyLoss,
 };
 pub use detection::{
     BoxFormat, CIoULoss, DIoULoss, GIoULoss, IoULoss, IouKind, bbox_iou, f_bbox_iou,
@@ -81,9 +95,19 @@ pub use detection::{
 };
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
+pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
+pub use regression::{
+    BalancedL1Loss, CharbonnierLoss, CosineEmbeddingLoss, CosineSimilarityLoss, GaussianNllLoss,
+    HuberLoss, L1Loss, LogCoshLoss, MapeLoss, MseLoss, MsleLoss, PoissonNllLoss, QuantileLoss,
+    RmseLoss, SmoothL1Loss,
+};
 pub use segmentation::{
-    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
-    JaccardLoss, LogCoshDiceLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BoundaryLoss, ClDiceLoss, ComboLoss, DiceLoss,
+    ExponentialLogarithmicLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss, HausdorffDtLoss, HausdorffErLoss, JaccardLoss, LogCoshDiceLoss,
+    LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss,
+    StructuralCorrelationLoss, TverskyLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;
+pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

@@ -1,6 +1,10 @@
 //! The cases of the benchmarks: each a loss of this crate on inputs that `scripts/bench_torch.py`
 //! draws alike. `table.txt` lists them with their sizes.
 
+mod classification;
+mod compound;
+mod distance;
+mod images;
 mod overlap;
 
 use tch::{Device, Kind, Tensor};
@@ -43,6 +47,16 @@ pub struct Job {
     forward: Box<dyn Fn() -> Tensor>,
     leaves: Vec<Tensor>,
 }
+
+/// The cases that have a file of their own, one a line.
+#[rustfmt::skip]
+const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    classification::case,
+    compound::job,
+    distance::job,
+    images::job,
+    overlap::job,
+];
 
 impl Job {
     /// The case of that name at a size, or nothing for a name that is not there.
@@ -130,7 +144,7 @@ impl Job {
                     )
                 })
             }
-            _ => return overlap::job(case, &inputs),
+            _ => return FAMILIES.iter().find_map(|family| family(case, &inputs)),
         })
     }
 

@@ -57,6 +57,9 @@ fn matches(entry: &Entry, wanted: &str) -> bool {
 fn takes(entry: &Entry) -> String {
     match entry.takes {
         Some((input, target)) => format!("{input:?}, {target:?}"),
+        None if entry.is_pair() => {
+            "scores of real and of generated samples: a pair, by gan_by_name".to_owned()
+        }
         None => "not by name".to_owned(),
     }
 }

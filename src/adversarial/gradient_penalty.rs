@@ -1,5 +1,6 @@
 //! The gradient penalty of Wasserstein GANs.
 
+use super::gradient::{check_samples, gradient, norm};
 use crate::{
     LossError, MeanOver, Reduction, Result, check, error::unwrap, loss::named_loss, reduce::reduce,
 };
@@ -125,16 +126,8 @@ impl GradientPenalty {
     ) -> Result<Tensor> {
         check::at_least_zero(NAME, "lambda", self.lambda)?;
         check::at_least_zero(NAME, "target", self.target)?;
-        let between = between(real, fake, mixing)?;
-        let gradient = gradient(critic, &between)?;
-
-        let norm = norm(&gradient)?;
-        let mut excess = norm.f_sub_scalar(self.target)?;
-        if self.one_sided {
-            excess = excess.f_relu()?;
-        }
-        let mean = reduce(excess.f_square()?, None, MeanOver::Elements, Reduction::Mean)?;
-        Ok(mean.f_mul_scalar(self.lambda)?)
+        let gradient = gradient(NAME, critic, &between(real, fake, mixing)?)?;
+        excess(&norm(NAME, &gradient)?, self.lambda, self.target, self.one_sided)
     }
 
     /// [`GradientPenalty::f_forward`], or a panic with its error.
@@ -199,15 +192,20 @@ pub fn gradient_penalty(
     GradientPenalty::default().forward(critic, real, fake)
 }
 
-/// A leaf between `real` and `fake`.
-fn between(real: &Tensor, fake: &Tensor, mixing: &Tensor) -> Result<Tensor> {
-    let dims = real.size();
-    check::shape_is(NAME, "real", real, !dims.is_empty(), "[N, ..]")?;
-    let kind = real.f_kind()?;
-    if !check::is_float(kind) {
-        let expected = "floating-point";
-        return Err(LossError::Kind { loss: NAME, what: "real", expected, got: kind });
+/// `λ mean (norm - γ)²`, or of what the norms exceed γ by.
+pub(super) fn excess(norm: &Tensor, lambda: f64, target: f64, one_sided: bool) -> Result<Tensor> {
+    let mut excess = norm.f_sub_scalar(target)?;
+    if one_sided {
+        excess = excess.f_relu()?;
     }
+    let mean = reduce(excess.f_square()?, None, MeanOver::Elements, Reduction::Mean)?;
+    Ok(mean.f_mul_scalar(lambda)?)
+}
+
+/// Points between `real` and `fake`.
+fn between(real: &Tensor, fake: &Tensor, mixing: &Tensor) -> Result<Tensor> {
+    check_samples(NAME, "real", real)?;
+    let (dims, kind) = (real.size(), real.f_kind()?);
     check::shape(NAME, "fake", fake, &dims)?;
     check::device(NAME, "fake", fake, real)?;
     let got = fake.f_kind()?;
@@ -222,43 +220,5 @@ fn between(real: &Tensor, fake: &Tensor, mixing: &Tensor) -> Result<Tensor> {
     check::shape_is(NAME, "mixing", mixing, ok, &format!("{:?} or {single:?}", &dims[..1]))?;
     check::device(NAME, "mixing", mixing, real)?;
     let mixing = check::in_kind(NAME, "mixing", &mixing.f_detach()?, kind)?.f_reshape(&single)?;
-    let between = fake.f_detach()?.f_lerp_tensor(&real.f_detach()?, &mixing)?;
-    Ok(between.f_set_requires_grad(true)?)
-}
-
-/// The gradient of the critic's scores at a leaf, with a graph.
-fn gradient(critic: impl FnOnce(&Tensor) -> Result<Tensor>, at: &Tensor) -> Result<Tensor> {
-    let missing = |message| LossError::Graph { loss: NAME, message };
-    let leaf = Tensor::from(0.0).f_set_requires_grad(true)?;
-    if !leaf.f_neg()?.requires_grad() {
-        return Err(missing("gradients are off; call it outside no_grad"));
-    }
-    let scores = critic(at)?;
-    // libtorch would crash here rather than return an error.
-    if !scores.requires_grad() {
-        return Err(missing(
-            "the critic's output has no graph; it must not detach or turn gradients off",
-        ));
-    }
-    let kind = scores.f_kind()?;
-    if !check::is_float(kind) {
-        let (what, expected) = ("the critic's output", "floating-point");
-        return Err(LossError::Kind { loss: NAME, what, expected, got: kind });
-    }
-    let gradients = Tensor::f_run_backward(&[scores], &[at], true, true)?;
-    gradients
-        .into_iter()
-        .next()
-        .filter(Tensor::defined)
-        .ok_or_else(|| missing("the critic's output does not depend on its input"))
-}
-
-/// The norm of each sample; where it is 0, its derivatives of every order are 0 too.
-fn norm(gradient: &Tensor) -> Result<Tensor> {
-    let dims = gradient.size();
-    let each: i64 = dims[1..].iter().product();
-    let gradient = check::accumulated(NAME, "gradient", gradient)?.f_reshape([dims[0], each])?;
-    let square = gradient.f_square()?.f_sum_dim_intlist(1, false, None::<Kind>)?;
-    let zero = square.f_eq(0.0)?;
-    Ok(square.f_masked_fill(&zero, 1.0)?.f_sqrt()?.f_masked_fill(&zero, 0.0)?)
+    Ok(fake.f_detach()?.f_lerp_tensor(&real.f_detach()?, &mixing)?)
 }

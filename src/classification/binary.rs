@@ -1,5 +1,6 @@
 //! Binary cross entropy, of logits and of probabilities.
 
+use super::focal::pos_weight;
 use crate::{
     MeanOver, Reduction, Result, check,
     loss::{named_loss, weighted_loss},
@@ -13,6 +14,21 @@ pub(super) fn smoothed(target: Tensor, label_smoothing: f64) -> Result<Tensor> {
         return Ok(target);
     }
     Ok(target.f_mul_scalar(1.0 - label_smoothing)?.f_add_scalar(label_smoothing / 2.0)?)
+}
+
+/// Probabilities limited to [clip, 1-clip].
+pub(super) fn clipped(
+    loss: &'static str,
+    probabilities: Tensor,
+    clip: Option<f64>,
+) -> Result<Tensor> {
+    let Some(clip) = clip else { return Ok(probabilities) };
+    check_clip(loss, clip)?;
+    Ok(probabilities.f_clamp(clip, 1.0 - clip)?)
+}
+
+pub(super) fn check_clip(loss: &'static str, clip: f64) -> Result<()> {
+    check::param(loss, "clip", clip, (0.0..0.5).contains(&clip), "in [0, 0.5)")
 }
 
 /// Where a target counts, and the target with what does not count replaced by 0.
@@ -35,7 +51,7 @@ pub(super) fn without_ignored(
 /// | option | default | meaning |
 /// |---|---|---|
 /// | `weight` | none | counts of the elements, on top of `forward_weighted` |
-/// | `pos_weight` | none | w_p, broadcastable to the input: one number per class of the last dimension, say |
+/// | `pos_weight` | none | w_p, broadcastable to the input: one number per class of the last dimension, say; above 1 it costs false negatives more, below 1 false positives |
 /// | `label_smoothing` | 0 | ε |
 /// | `ignore_index` | none | targets of this value count for nothing |
 /// | `mean_over` | `Weights` | what a weighted mean divides by |
@@ -77,8 +93,10 @@ pub(super) fn without_ignored(
 ///
 /// # Reference
 ///
-/// Follows PyTorch 2.13 `torch.nn.BCEWithLogitsLoss`; cp and cn as in YOLOv5. See also [`BceLoss`]
-/// for probabilities and [`FocalLoss`](crate::FocalLoss).
+/// Follows PyTorch 2.13 `torch.nn.BCEWithLogitsLoss`; cp and cn as in YOLOv5. With `pos_weight` it is
+/// the weighted cross entropy of TensorFlow, `weighted_cross_entropy_with_logits`. See also [`BceLoss`]
+/// for probabilities, [`BalancedBceWithLogitsLoss`](crate::BalancedBceWithLogitsLoss), which finds the
+/// weight in the targets, and [`FocalLoss`](crate::FocalLoss).
 #[derive(Debug, Clone)]
 pub struct BceWithLogitsLoss {
     weight: Option<Kept>,
@@ -149,14 +167,7 @@ impl BceWithLogitsLoss {
         let (target, valid) = without_ignored(target, self.ignore_index)?;
         let target =
             smoothed(check::in_kind(NAME, "target", &target, kind)?, self.label_smoothing)?;
-        let pos_weight = match &self.pos_weight {
-            Some(Kept(pos_weight)) => {
-                check::broadcastable(NAME, "pos_weight", pos_weight, &logits.size())?;
-                check::device(NAME, "pos_weight", pos_weight, input)?;
-                Some(check::in_kind(NAME, "pos_weight", pos_weight, kind)?)
-            }
-            None => None,
-        };
+        let pos_weight = pos_weight(NAME, self.pos_weight.as_ref(), input, kind)?;
         let own = self.weight.as_ref().map(|kept| &kept.0);
         let weight = weights(NAME, [own, weight, valid.as_ref()], &logits)?;
         let bce = |reduction| {
@@ -174,21 +185,27 @@ weighted_loss!(BceWithLogitsLoss);
 named_loss! {
     BceWithLogitsLoss: "bce_with_logits", BinaryLogits => Dense, "torch.nn.BCEWithLogitsLoss",
     [weight, pos_weight, label_smoothing, ignore_index, mean_over, reduction],
-    aliases ["binary_cross_entropy_with_logits"],
+    aliases
+    ["binary_cross_entropy_with_logits", "weighted_cross_entropy_with_logits", "weighted_bce"],
 }
 
 /// Binary cross entropy of probabilities.
 ///
 /// ```text
 /// l = -t log p - (1-t) log(1-p),   each log at least -100
+/// t = y (1-ε) + ε/2
 /// ```
 ///
-/// | option | default | meaning |
-/// |---|---|---|
-/// | `weight` | none | counts of the elements, on top of `forward_weighted` |
-/// | `ignore_index` | none | targets of this value count for nothing |
-/// | `mean_over` | `Weights` | what a weighted mean divides by |
-/// | `reduction` | `Mean` | |
+/// | option | default | `keras()` | meaning |
+/// |---|---|---|---|
+/// | `clip` | none | 1e-7 | p is first limited to [clip, 1-clip] |
+/// | `label_smoothing` | 0 | 0 | ε |
+/// | `weight` | none | none | counts of the elements, on top of `forward_weighted` |
+/// | `ignore_index` | none | none | targets of this value count for nothing |
+/// | `mean_over` | `Weights` | `Weights` | what a weighted mean divides by |
+/// | `reduction` | `Mean` | `Mean` | |
+///
+/// A probability that `clip` limits gets no gradient.
 ///
 /// # Shapes
 ///
@@ -204,8 +221,8 @@ named_loss! {
 ///
 /// # Errors
 ///
-/// Shape, kind or device of the target or a weight; a probability outside [0, 1] (on CUDA libtorch
-/// asserts on the device instead).
+/// Shape, kind or device of the target or a weight; `clip` outside [0, 0.5); `label_smoothing` outside
+/// [0, 1]; without `clip` a probability outside [0, 1] (on CUDA libtorch asserts on the device instead).
 ///
 /// # Examples
 ///
@@ -224,9 +241,11 @@ named_loss! {
 ///
 /// # Reference
 ///
-/// Follows PyTorch 2.13 `torch.nn.BCELoss`.
+/// Follows PyTorch 2.13 `torch.nn.BCELoss`; `keras()` follows Keras 3 `BinaryCrossentropy`.
 #[derive(Debug, Clone)]
 pub struct BceLoss {
+    clip: Option<f64>,
+    label_smoothing: f64,
     weight: Option<Kept>,
     ignore_index: Option<i64>,
     mean_over: MeanOver,
@@ -236,6 +255,8 @@ pub struct BceLoss {
 impl Default for BceLoss {
     fn default() -> Self {
         BceLoss {
+            clip: None,
+            label_smoothing: 0.0,
             weight: None,
             ignore_index: None,
             mean_over: MeanOver::Weights,
@@ -245,6 +266,23 @@ impl Default for BceLoss {
 }
 
 impl BceLoss {
+    /// Keras' `BinaryCrossentropy`: probabilities limited to [1e-7, 1 - 1e-7].
+    pub fn keras() -> Self {
+        BceLoss::default().clip(1e-7)
+    }
+
+    /// How near to 0 and 1 a probability may come, in [0, 0.5).
+    pub fn clip(mut self, clip: impl Into<Option<f64>>) -> Self {
+        self.clip = clip.into();
+        self
+    }
+
+    /// ε, in [0, 1]; 0 by default.
+    pub fn label_smoothing(mut self, label_smoothing: f64) -> Self {
+        self.label_smoothing = label_smoothing;
+        self
+    }
+
     /// How much each element counts, broadcastable to the input.
     pub fn weight(mut self, weight: impl Into<Option<Tensor>>) -> Self {
         self.weight = weight.into().map(Kept);
@@ -272,10 +310,12 @@ impl BceLoss {
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "BceLoss";
         check::reduction(NAME, self.reduction)?;
+        check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
         check::same_shape(NAME, input, target)?;
-        let input = check::accumulated(NAME, "input", input)?;
+        let input = clipped(NAME, check::accumulated(NAME, "input", input)?, self.clip)?;
         let (target, valid) = without_ignored(target, self.ignore_index)?;
         let target = check::in_kind(NAME, "target", &target, input.f_kind()?)?;
+        let target = smoothed(target, self.label_smoothing)?;
         let own = self.weight.as_ref().map(|kept| &kept.0);
         let weight = weights(NAME, [own, weight, valid.as_ref()], &input)?;
         let bce = |reduction| input.f_binary_cross_entropy(&target, None::<&Tensor>, reduction);
@@ -290,5 +330,7 @@ weighted_loss!(BceLoss);
 
 named_loss! {
     BceLoss: "bce", BinaryProbabilities => Dense, "torch.nn.BCELoss",
-    [weight, ignore_index, mean_over, reduction], aliases ["binary_cross_entropy"],
+    [clip, label_smoothing, weight, ignore_index, mean_over, reduction],
+    aliases ["binary_cross_entropy"],
+    presets { "bce_keras" => Self::keras(), "Keras `BinaryCrossentropy`" },
 }

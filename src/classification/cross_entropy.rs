@@ -1,5 +1,6 @@
 //! Softmax cross entropy, and its label-smoothed form.
 
+use super::target::{per_class, positions};
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
     loss::{Entry, Input, Target, named_loss, weighted_loss},
@@ -61,7 +62,10 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Reference
 ///
-/// Follows PyTorch 2.13 `torch.nn.CrossEntropyLoss`. See also [`LabelSmoothing`] and
+/// Follows PyTorch 2.13 `torch.nn.CrossEntropyLoss`. Keras' `CategoricalCrossentropy` and
+/// `SparseCategoricalCrossentropy` with `from_logits=True` are this loss too; without it they are
+/// [`CategoricalCrossEntropyLoss`](crate::CategoricalCrossEntropyLoss). See also [`NllLoss`] for
+/// log-probabilities, [`LabelSmoothing`], [`SoftTargetCrossEntropy`] and
 /// [`SoftmaxFocalLoss`](crate::SoftmaxFocalLoss).
 #[derive(Debug, Clone)]
 pub struct CrossEntropyLoss {
@@ -116,14 +120,7 @@ impl CrossEntropyLoss {
         check::shape_is(NAME, "input", input, dims.len() >= 2, "[N, C, ..]")?;
         check::device(NAME, "target", target, input)?;
         let logits = check::accumulated(NAME, "input", input)?;
-        let class_weight = match &self.weight {
-            Some(Kept(class_weight)) => {
-                check::shape(NAME, "weight", class_weight, &dims[1..2])?;
-                check::device(NAME, "weight", class_weight, input)?;
-                Some(check::in_kind(NAME, "weight", class_weight, logits.f_kind()?)?)
-            }
-            None => None,
-        };
+        let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &logits)?;
         if check::is_float(target.f_kind()?) {
             self.probabilities(&logits, target, class_weight.as_ref(), weight)
         } else {
@@ -170,28 +167,49 @@ impl CrossEntropyLoss {
         class_weight: Option<&Tensor>,
         weight: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let dims = logits.size();
-        let positions: Vec<i64> = dims[..1].iter().chain(&dims[2..]).copied().collect();
-        check::shape(NAME, "index target", target, &positions)?;
+        check::shape(NAME, "index target", target, &positions(&logits.size()))?;
         let target = check::index(NAME, "target", target)?;
+        let label_smoothing = self.label_smoothing;
+        let targets = IndexTargets { target: &target, class_weight, weight, label_smoothing };
+        targets.reduce(NAME, self.ignore_index, self.reduction, |reduction| {
+            self.libtorch(logits, &target, class_weight, reduction)
+        })
+    }
+}
 
-        if let (Some(class_weight), None, Reduction::Mean) = (class_weight, weight, self.reduction)
+/// Index targets, and how much they count.
+pub(super) struct IndexTargets<'a> {
+    pub(super) target: &'a Tensor,
+    pub(super) class_weight: Option<&'a Tensor>,
+    pub(super) weight: Option<&'a Tensor>,
+    pub(super) label_smoothing: f64,
+}
+
+impl IndexTargets<'_> {
+    /// Reduces what `losses` gives, which knows class weights and ignored targets already.
+    pub(super) fn reduce(
+        &self,
+        name: &'static str,
+        ignore_index: i64,
+        reduction: Reduction,
+        losses: impl Fn(Reduction) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        if let (Some(class_weight), None, Reduction::Mean) =
+            (self.class_weight, self.weight, reduction)
         {
             if self.label_smoothing == 0.0 && positive_on_host(class_weight)? {
                 // libtorch sums the weights as it goes; its 0/0 is where every target is ignored.
-                let mean = self.libtorch(logits, &target, Some(class_weight), Reduction::Mean)?;
-                let counts = target.f_ne(self.ignore_index)?.f_any()?;
+                let mean = losses(Reduction::Mean)?;
+                let counts = self.target.f_ne(ignore_index)?.f_any()?;
                 return Ok(mean.f_where_self(&counts, &mean.f_zeros_like()?)?);
             }
         }
-        let (total, weight) = match (weight, self.reduction) {
-            (None, Reduction::None) => {
-                return self.libtorch(logits, &target, class_weight, Reduction::None);
-            }
-            (None, _) => (self.libtorch(logits, &target, class_weight, Reduction::Sum)?, None),
+        let (total, weight) = match (self.weight, reduction) {
+            (None, Reduction::None) => return losses(Reduction::None),
+            (None, _) => (losses(Reduction::Sum)?, None),
             (Some(weight), reduction) => {
-                let unreduced = self.libtorch(logits, &target, class_weight, Reduction::None)?;
-                let weight = weights(NAME, [Some(weight)], &unreduced)?;
+                let unreduced = losses(Reduction::None)?;
+                let weight = weights(name, [Some(weight)], &unreduced)?;
                 let weighted =
                     reduce(unreduced, weight.as_ref(), MeanOver::Weights, Reduction::None)?;
                 if reduction == Reduction::None {
@@ -200,19 +218,18 @@ impl CrossEntropyLoss {
                 (weighted.f_sum(None::<Kind>)?, weight)
             }
         };
-        if self.reduction == Reduction::Sum {
+        if reduction == Reduction::Sum {
             return Ok(total);
         }
-        let (kind, ignore_index) = (total.f_kind()?, self.ignore_index);
-        let counts = match (class_weight, weight) {
-            (None, None) => return over_count(&total, &target.f_ne(ignore_index)?),
-            (None, Some(weight)) => target.f_ne(ignore_index)?.f_mul(&weight)?,
-            (Some(class_weight), None) => of_class(class_weight, &target, ignore_index)?,
+        let counts = match (self.class_weight, weight) {
+            (None, None) => return over_count(&total, &self.target.f_ne(ignore_index)?),
+            (None, Some(weight)) => self.target.f_ne(ignore_index)?.f_mul(&weight)?,
+            (Some(class_weight), None) => of_class(class_weight, self.target, ignore_index)?,
             (Some(class_weight), Some(weight)) => {
-                of_class(class_weight, &target, ignore_index)?.f_mul(&weight)?
+                of_class(class_weight, self.target, ignore_index)?.f_mul(&weight)?
             }
         };
-        ratio(&total, &counts.f_sum(kind)?)
+        ratio(&total, &counts.f_sum(total.f_kind()?)?)
     }
 }
 
@@ -240,7 +257,8 @@ weighted_loss!(CrossEntropyLoss);
 
 named_loss! {
     CrossEntropyLoss: "cross_entropy", Logits => IndexOrDense, "torch.nn.CrossEntropyLoss",
-    [weight, ignore_index, label_smoothing, reduction], aliases ["ce", "softmax_cross_entropy"],
+    [weight, ignore_index, label_smoothing, reduction], aliases
+    ["ce", "softmax_cross_entropy", "softmax_cross_entropy_with_logits", "weighted_cross_entropy"],
 }
 
 /// Cross entropy with smoothed labels: the share `label_smoothing` of each target is spread evenly.
@@ -345,3 +363,193 @@ impl LabelSmoothing {
 }
 
 weighted_loss!(LabelSmoothing);
+
+/// Cross entropy of logits with soft targets, such as Mixup and CutMix make.
+///
+/// ```text
+/// l = -Σ_c y[c] log p[c],   p = softmax(input) over dimension 1
+/// ```
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `reduction` | `Mean` | |
+///
+/// # Shapes
+///
+/// - input: logits (N, C, d1, ..)
+/// - target: floating-point class probabilities of the input's shape
+/// - element weight: broadcastable to (N, d1, ..)
+/// - loss: a scalar, or (N, d1, ..) without reduction; `Half` and `BFloat16` are computed and
+///   returned in `Float`
+///
+/// # Reduction
+///
+/// `Mean` divides by the number of positions N * d1 * .., or by the sum of the element weights.
+///
+/// # Errors
+///
+/// Shape, kind or device of the target; class indices, which [`CrossEntropyLoss`] takes.
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{Loss, SoftTargetCrossEntropy};
+///
+/// let logits = Tensor::from_slice(&[0.0f64, 3f64.ln()]).view([1, 2]);
+/// let target = Tensor::from_slice(&[0.75f64, 0.25]).view([1, 2]);
+/// let loss = SoftTargetCrossEntropy::default().forward(&logits, &target);
+/// assert!((loss.double_value(&[]) - (0.75 * 4f64.ln() + 0.25 * (4.0f64 / 3.0).ln())).abs() < 1e-12);
+/// ```
+///
+/// # Differences
+///
+/// timm takes the last dimension for the classes.
+///
+/// # Reference
+///
+/// Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization". Follows timm 1.0.31
+/// `SoftTargetCrossEntropy`.
+#[derive(Debug, Clone)]
+pub struct SoftTargetCrossEntropy {
+    reduction: Reduction,
+}
+
+impl Default for SoftTargetCrossEntropy {
+    fn default() -> Self {
+        SoftTargetCrossEntropy { reduction: Reduction::Mean }
+    }
+}
+
+impl SoftTargetCrossEntropy {
+    /// `Mean` by default.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        let kind = target.f_kind()?;
+        if !check::is_float(kind) {
+            return Err(LossError::Kind {
+                loss: "SoftTargetCrossEntropy",
+                what: "target",
+                expected: "floating-point",
+                got: kind,
+            });
+        }
+        CrossEntropyLoss::default().reduction(self.reduction).compute(input, target, weight)
+    }
+}
+
+weighted_loss!(SoftTargetCrossEntropy);
+
+named_loss! {
+    SoftTargetCrossEntropy: "soft_target_cross_entropy", Logits => Dense,
+    "timm `SoftTargetCrossEntropy`", [reduction], aliases ["soft_cross_entropy"],
+}
+
+/// Negative log-likelihood of log-probabilities.
+///
+/// ```text
+/// l = -w[y] x[y]
+/// ```
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `weight` | none | w, one number per class (C) |
+/// | `ignore_index` | -100 | targets of this value count for nothing |
+/// | `reduction` | `Mean` | |
+///
+/// # Shapes
+///
+/// - input: log-probabilities (N, C, d1, ..)
+/// - target: integer (N, d1, ..) with values in [0, C)
+/// - element weight: broadcastable to (N, d1, ..)
+/// - loss: a scalar, or (N, d1, ..) without reduction; `Half` and `BFloat16` are computed and
+///   returned in `Float`
+///
+/// # Reduction
+///
+/// As [`CrossEntropyLoss`] with index targets: `Mean` divides by the sum of `w[y]`, times the element
+/// weight, over the targets that are not ignored.
+///
+/// # Errors
+///
+/// Shape, kind or device of the target or a weight; a class index out of range (on CUDA libtorch
+/// asserts on the device instead).
+///
+/// # Examples
+///
+/// ```
+/// use tch::Tensor;
+/// use tch_losses::{Loss, NllLoss};
+///
+/// let log_probabilities = Tensor::from_slice(&[0.25f64, 0.75]).log().view([1, 2]);
+/// let loss = NllLoss::default().forward(&log_probabilities, &Tensor::from_slice(&[1i64]));
+/// assert!((loss.double_value(&[]) + 0.75f64.ln()).abs() < 1e-12);
+/// ```
+///
+/// # Differences
+///
+/// PyTorch gives NaN when every target is ignored; here the loss is 0.
+///
+/// # Reference
+///
+/// Follows PyTorch 2.13 `torch.nn.NLLLoss`. See also [`CrossEntropyLoss`], for logits.
+#[derive(Debug, Clone)]
+pub struct NllLoss {
+    weight: Option<Kept>,
+    ignore_index: i64,
+    reduction: Reduction,
+}
+
+impl Default for NllLoss {
+    fn default() -> Self {
+        NllLoss { weight: None, ignore_index: -100, reduction: Reduction::Mean }
+    }
+}
+
+impl NllLoss {
+    /// One weight per class, of shape (C).
+    pub fn weight(mut self, weight: impl Into<Option<Tensor>>) -> Self {
+        self.weight = weight.into().map(Kept);
+        self
+    }
+
+    /// The index that marks targets to leave out; -100 by default.
+    pub fn ignore_index(mut self, ignore_index: i64) -> Self {
+        self.ignore_index = ignore_index;
+        self
+    }
+
+    /// `Mean` by default.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "NllLoss";
+        check::reduction(NAME, self.reduction)?;
+        let dims = input.size();
+        check::shape_is(NAME, "input", input, dims.len() >= 2, "[N, C, ..]")?;
+        check::shape(NAME, "target", target, &positions(&dims))?;
+        check::device(NAME, "target", target, input)?;
+        let input = check::accumulated(NAME, "input", input)?;
+        let target = check::index(NAME, "target", target)?;
+        let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &input)?;
+        let class_weight = class_weight.as_ref();
+        let targets = IndexTargets { target: &target, class_weight, weight, label_smoothing: 0.0 };
+        targets.reduce(NAME, self.ignore_index, self.reduction, |reduction| {
+            Ok(input.f_nll_loss_nd(&target, class_weight, reduction, self.ignore_index)?)
+        })
+    }
+}
+
+weighted_loss!(NllLoss);
+
+named_loss! {
+    NllLoss: "nll", LogProbabilities => Index, "torch.nn.NLLLoss", [weight, ignore_index, reduction],
+    aliases ["negative_log_likelihood"],
+}

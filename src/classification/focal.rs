@@ -2,7 +2,7 @@
 
 use super::{
     binary::{smoothed, without_ignored},
-    cross_entropy::over_count,
+    target::{Classes, per_class},
 };
 use crate::{
     MeanOver, Reduction, Result, check,
@@ -159,39 +159,11 @@ impl FocalLoss {
         let target =
             smoothed(check::in_kind(NAME, "target", &target, kind)?, self.label_smoothing)?;
 
-        // The logit of the less likely class and its share of the target, 0 where that is hard.
-        // softplus(margin) and sigmoid(margin) are exact however small, and nothing cancels.
-        let likely = if hard { target.shallow_clone() } else { target.f_round()? };
-        let margin = logits.f_mul(&likely.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)?;
-        let share = if hard { None } else { Some(target.f_sub(&likely)?.f_abs()?) };
-        drop(likely);
-        let mut loss = match &self.pos_weight {
-            Some(Kept(pos_weight)) => {
-                check::broadcastable(NAME, "pos_weight", pos_weight, &logits.size())?;
-                check::device(NAME, "pos_weight", pos_weight, input)?;
-                let pos_weight = check::in_kind(NAME, "pos_weight", pos_weight, kind)?;
-                logits.f_binary_cross_entropy_with_logits(
-                    &target,
-                    None,
-                    Some(&pos_weight),
-                    Reduction::None,
-                )?
-            }
-            None => match &share {
-                Some(share) => softplus(&margin)?.f_sub_(&margin.f_mul(share)?)?,
-                None => softplus(&margin)?,
-            },
-        };
+        let pos_weight = pos_weight(NAME, self.pos_weight.as_ref(), input, kind)?;
+        let likely = LikelyMargin::new(&logits, &target, hard)?;
+        let mut loss = likely.bce(&logits, &target, pos_weight.as_ref())?;
         if self.gamma != 0.0 {
-            let miss = margin.f_sigmoid()?;
-            drop(margin);
-            let miss = match share {
-                Some(share) => {
-                    miss.f_addcmul(&share, &miss.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)?
-                }
-                None => miss,
-            };
-            loss = modulated(loss, miss, self.gamma)?;
+            loss = modulated(loss, likely.miss()?, self.gamma)?;
         }
         if let Some(alpha) = self.alpha {
             let alpha_t = target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar_(1.0 - alpha)?;
@@ -211,8 +183,71 @@ named_loss! {
     presets { "focal_yolov5" => Self::yolov5(), "YOLOv5 `FocalLoss`" },
 }
 
+/// The weight of the positive term, checked, in the kind that is computed in.
+pub(super) fn pos_weight(
+    loss: &'static str,
+    option: Option<&Kept>,
+    input: &Tensor,
+    kind: Kind,
+) -> Result<Option<Tensor>> {
+    let Some(Kept(pos_weight)) = option else { return Ok(None) };
+    check::broadcastable(loss, "pos_weight", pos_weight, &input.size())?;
+    check::device(loss, "pos_weight", pos_weight, input)?;
+    check::in_kind(loss, "pos_weight", pos_weight, kind).map(Some)
+}
+
+/// The logit of the less likely class, and its share of the target where that is soft.
+///
+/// softplus(margin) and sigmoid(margin) are exact however small, and nothing cancels.
+pub(super) struct LikelyMargin {
+    margin: Tensor,
+    share: Option<Tensor>,
+}
+
+impl LikelyMargin {
+    pub(super) fn new(logits: &Tensor, target: &Tensor, hard: bool) -> Result<Self> {
+        let likely = if hard { target.shallow_clone() } else { target.f_round()? };
+        let margin = logits.f_mul(&likely.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)?;
+        let share = if hard { None } else { Some(target.f_sub(&likely)?.f_abs()?) };
+        Ok(LikelyMargin { margin, share })
+    }
+
+    /// Binary cross entropy.
+    pub(super) fn bce(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+        pos_weight: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let LikelyMargin { margin, share } = self;
+        if pos_weight.is_some() {
+            return Ok(logits.f_binary_cross_entropy_with_logits(
+                target,
+                None,
+                pos_weight,
+                Reduction::None,
+            )?);
+        }
+        Ok(match share {
+            Some(share) => softplus(margin)?.f_sub_(&margin.f_mul(share)?)?,
+            None => softplus(margin)?,
+        })
+    }
+
+    /// `1-p_t`
+    pub(super) fn miss(self) -> Result<Tensor> {
+        let LikelyMargin { margin, share } = self;
+        let miss = margin.f_sigmoid()?;
+        drop(margin);
+        Ok(match share {
+            Some(share) => miss.f_addcmul(&share, &miss.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)?,
+            None => miss,
+        })
+    }
+}
+
 /// `log(1 + exp(x))`.
-fn softplus(x: &Tensor) -> Result<Tensor> {
+pub(super) fn softplus(x: &Tensor) -> Result<Tensor> {
     Ok(match x.f_kind()? {
         // libtorch's own returns x above 20, which only `Float` rounds to.
         Kind::Double => x.f_neg()?.f_log_sigmoid()?.f_neg()?,
@@ -221,7 +256,7 @@ fn softplus(x: &Tensor) -> Result<Tensor> {
 }
 
 /// `miss^γ * loss`, where `miss = 1-p_t`.
-fn modulated(loss: Tensor, miss: Tensor, gamma: f64) -> Result<Tensor> {
+pub(super) fn modulated(loss: Tensor, miss: Tensor, gamma: f64) -> Result<Tensor> {
     // Below 1 the power has an infinite slope at 0, which `miss` reaches by underflow only.
     let miss = if gamma < 1.0 { miss.f_clamp_min(smallest(&miss)?)? } else { miss };
     let factor = if gamma == 1.0 { miss } else { miss.f_pow_tensor_scalar(gamma)? };
@@ -229,7 +264,7 @@ fn modulated(loss: Tensor, miss: Tensor, gamma: f64) -> Result<Tensor> {
 }
 
 /// The smallest normal number of a tensor's kind.
-fn smallest(tensor: &Tensor) -> Result<f64> {
+pub(super) fn smallest(tensor: &Tensor) -> Result<f64> {
     Ok(if tensor.f_kind()? == Kind::Double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() })
 }
 
@@ -334,37 +369,17 @@ impl SoftmaxFocalLoss {
         let dims = input.size();
         let classes = dims.get(1).copied().unwrap_or(0);
         check::shape_is(NAME, "input", input, classes >= 2, "[N, C, ..] with C at least 2")?;
-        let positions: Vec<i64> = dims[..1].iter().chain(&dims[2..]).copied().collect();
-        check::shape(NAME, "target", target, &positions)?;
-        check::device(NAME, "target", target, input)?;
         let logits = check::accumulated(NAME, "input", input)?;
-        let target = check::index(NAME, "target", target)?;
-
-        let valid = target.f_ne(self.ignore_index)?;
-        let class = target.f_mul(&valid)?;
-        let own =
-            logits.f_log_softmax(1, None::<Kind>)?.f_gather(1, &class.f_unsqueeze(1)?, false)?;
-        let mut loss = own.f_squeeze_dim(1)?.f_mul(&valid)?.f_neg_()?;
+        let classes = Classes::new(NAME, &logits, target, self.ignore_index)?;
+        let mut loss = classes.pick(&logits.f_log_softmax(1, None::<Kind>)?)?.f_neg()?;
         if self.gamma != 0.0 {
             let miss = loss.f_neg()?.f_expm1()?.f_neg()?;
             loss = modulated(loss, miss, self.gamma)?;
         }
-        if let Some(Kept(alpha)) = &self.alpha {
-            check::shape(NAME, "alpha", alpha, &dims[1..2])?;
-            check::device(NAME, "alpha", alpha, input)?;
-            let alpha = check::in_kind(NAME, "alpha", alpha, logits.f_kind()?)?;
-            let of_target = alpha.f_index_select(0, &class.f_flatten(0, -1)?)?;
-            loss = loss.f_mul(&of_target.f_view_as(&loss)?)?;
+        if let Some(alpha) = per_class(NAME, "alpha", self.alpha.as_ref(), &logits)? {
+            loss = loss.f_mul(&classes.pick_per_class(&alpha)?)?;
         }
-        match (weight, self.reduction) {
-            // What is ignored is 0 already.
-            (None, Reduction::Mean) => over_count(&loss.f_sum(None::<Kind>)?, &valid),
-            (None, reduction) => reduce(loss, None, MeanOver::Weights, reduction),
-            (Some(weight), reduction) => {
-                let weight = weights(NAME, [Some(weight), Some(&valid)], &loss)?;
-                reduce(loss, weight.as_ref(), MeanOver::Weights, reduction)
-            }
-        }
+        classes.reduce(NAME, loss, weight, self.reduction)
     }
 }
 

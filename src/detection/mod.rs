@@ -5,6 +5,7 @@ pub mod boxes;
 mod iou;
 mod iou_loss;
 mod nms;
+mod yolo_box;
 mod yolo_v5;
 
 use crate::loss::{Entry, option_enum};
@@ -14,6 +15,7 @@ pub use boxes::BoxFormat;
 pub use iou::{IouKind, bbox_iou, f_bbox_iou, f_pairwise_iou, pairwise_iou};
 pub use iou_loss::{CIoULoss, DIoULoss, GIoULoss, IoULoss};
 pub use nms::{batched_nms, f_batched_nms, f_nms, nms};
+pub use yolo_box::{BoxSize, YoloBoxLoss};
 pub use yolo_v5::{DropReason, Dropped, Duplicates, Gains, MatchReport, YoloV5Loss, YoloV5Losses};
 
 option_enum!(BoxFormat {
@@ -35,6 +37,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         GIoULoss::entries(),
         DIoULoss::entries(),
         CIoULoss::entries(),
+        YoloBoxLoss::entries(),
         YoloV5Loss::entries(),
     ]
     .concat()

@@ -88,13 +88,32 @@ struct Part {
     loss: Box<dyn Loss>,
 }
 
-/// What [`WeightedSum::f_forward_parts`] returns.
+/// A sum of losses and its parts, as [`WeightedSum::f_forward_parts`] returns it.
 #[derive(Debug)]
 pub struct LossParts {
     /// The weighted sum, to call `backward` on.
     pub total: Tensor,
     /// Each part's loss before its coefficient, detached, to show.
     pub named: Vec<(String, Tensor)>,
+}
+
+impl LossParts {
+    /// The sum of `coefficient * value`.
+    pub(crate) fn of(loss: &'static str, terms: Vec<(&str, f64, Tensor)>) -> Result<Self> {
+        let mut total: Option<Tensor> = None;
+        let mut named = Vec::with_capacity(terms.len());
+        for (name, coefficient, value) in terms {
+            named.push((name.to_owned(), value.f_detach()?));
+            let term = value.f_mul_scalar(coefficient)?;
+            total = Some(match total {
+                Some(total) => total.f_add(&term)?,
+                None => term,
+            });
+        }
+        let message = "a sum of no losses has no value; add one";
+        let total = total.ok_or(LossError::Unsupported { loss, message })?;
+        Ok(LossParts { total, named })
+    }
 }
 
 impl WeightedSum {
@@ -127,9 +146,7 @@ impl WeightedSum {
     }
 
     fn sum(&self, evaluate: impl Fn(&dyn Loss) -> Result<Tensor>) -> Result<LossParts> {
-        let mut total: Option<Tensor> = None;
-        let mut named = Vec::with_capacity(self.parts.len());
-        for Part { name, coefficient, loss } in &self.parts {
+        let terms = self.parts.iter().map(|Part { name, coefficient, loss }| {
             if !coefficient.is_finite() {
                 return Err(LossError::Param {
                     loss: "WeightedSum",
@@ -142,18 +159,9 @@ impl WeightedSum {
                 part: name.clone(),
                 source: Box::new(source),
             })?;
-            named.push((name.clone(), value.f_detach()?));
-            let term = value.f_mul_scalar(*coefficient)?;
-            total = Some(match total {
-                Some(total) => total.f_add(&term)?,
-                None => term,
-            });
-        }
-        let total = total.ok_or(LossError::Unsupported {
-            loss: "WeightedSum",
-            message: "a sum of no losses has no value; add one",
-        })?;
-        Ok(LossParts { total, named })
+            Ok((name.as_str(), *coefficient, value))
+        });
+        LossParts::of("WeightedSum", terms.collect::<Result<_>>()?)
     }
 }
 

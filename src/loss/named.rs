@@ -4,7 +4,7 @@ use super::{
     Loss, Options, WeightedSum,
     options::{Reader, split},
 };
-use crate::{LossError, Result};
+use crate::{LossError, Result, adversarial::GanLoss};
 use std::{fmt, rc::Rc};
 use tch::Device;
 
@@ -47,6 +47,7 @@ pub enum Target {
 }
 
 type Make = dyn Fn(&Reader) -> Result<Option<Box<dyn Loss>>>;
+type MakePair = dyn Fn(&Reader) -> Result<Box<dyn GanLoss>>;
 
 /// A loss that can be made by its name.
 ///
@@ -88,6 +89,7 @@ pub struct Entry {
     /// What it takes, if it is a [`Loss`] that can be made by name.
     pub takes: Option<(Input, Target)>,
     make: Rc<Make>,
+    pair: Option<Rc<MakePair>>,
 }
 
 impl Entry {
@@ -104,7 +106,21 @@ impl Entry {
             follows: String::new(),
             takes: Some((Input::Values, Target::Dense)),
             make: Rc::new(move |options| make(options).map(Some)),
+            pair: None,
         }
+    }
+
+    /// A pair of objectives, of a discriminator and a generator, for
+    /// [`gan_by_name`](crate::adversarial::gan_by_name).
+    pub fn pair(name: &str, make: impl Fn(&Reader) -> Result<Box<dyn GanLoss>> + 'static) -> Self {
+        let pair = Rc::new(make);
+        let describe = pair.clone();
+        Entry { pair: Some(pair), ..Entry::apart(name, move |options| describe(options).map(drop)) }
+    }
+
+    /// Whether it is a pair of objectives rather than a loss.
+    pub fn is_pair(&self) -> bool {
+        self.pair.is_some()
     }
 
     /// What is listed with the losses and takes something else than an input and a target;
@@ -154,7 +170,10 @@ impl Entry {
             Some(loss) => reader.finish(loss),
             None => Err(LossError::Apart {
                 name: self.name.clone(),
-                make: format!("{}::{}", self.module, self.type_name),
+                make: match self.is_pair() {
+                    true => format!("{}::{} or gan_by_name", self.module, self.type_name),
+                    false => format!("{}::{}", self.module, self.type_name),
+                },
             }),
         }
     }
@@ -261,48 +280,41 @@ impl Registry {
         entry.build(options)
     }
 
+    /// The pair of objectives of a name, with options; `gan` at its end may be left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::by_name`]; names like an unknown one are those of pairs.
+    pub fn gan_by_name(&self, name: &str, options: &Options) -> Result<Box<dyn GanLoss>> {
+        let pairs: Vec<_> = self.entries.iter().filter(|entry| entry.is_pair()).cloned().collect();
+        let pairs = Registry { entries: pairs };
+        let long = format!("{name}_gan");
+        let found = pairs.find(name).or_else(|| pairs.find(&long));
+        let Some((entry, make)) = found.and_then(|entry| Some((entry, entry.pair.as_ref()?)))
+        else {
+            let near = pairs.near(if plain(name).contains("gan") { name } else { &long });
+            return Err(LossError::Name { name: name.to_owned(), near });
+        };
+        let reader = Reader::new(&entry.name, options);
+        reader.finish(make(&reader)?)
+    }
+
     /// The loss that a text says: a name with options in parentheses, or a weighted sum of such.
     ///
     /// Class weights and other lists are put on `device`. See [`parse`].
     pub fn parse(&self, text: &str, device: Device) -> Result<Box<dyn Loss>> {
-        let error = |message| LossError::Parse { text: text.to_owned(), message };
-        let mut terms = Vec::new();
-        for term in split(text, '+') {
-            let (coefficient, call) = match split(term, '*')[..] {
-                [call] => (1.0, call),
-                [coefficient, call] => (
-                    coefficient.trim().parse::<f64>().map_err(|_| {
-                        error(format!("expected a number before *, got `{}`", coefficient.trim()))
-                    })?,
-                    call,
-                ),
-                _ => return Err(error(format!("more than one * in `{}`", term.trim()))),
-            };
-            let call = call.trim();
-            let (name, options) = match call.split_once('(') {
-                None => (call, ""),
-                Some((name, rest)) => (
-                    name.trim(),
-                    rest.strip_suffix(')')
-                        .ok_or_else(|| error(format!("`{call}` has no ) at its end")))?,
-                ),
-            };
-            if name.is_empty() {
-                return Err(error("expected the name of a loss".to_owned()));
-            }
-            let options = options.parse::<Options>()?.device(device);
-            terms.push((name, coefficient, self.by_name(name, &options)?));
-        }
-        match terms.pop() {
-            Some((_, 1.0, only)) if terms.is_empty() => Ok(only),
-            last => {
-                let terms = terms.into_iter().chain(last);
-                let sum = terms.fold(WeightedSum::new(), |sum, (name, coefficient, loss)| {
-                    sum.add(name, coefficient, loss)
-                });
-                Ok(Box::new(sum))
+        let make = |term: &Term| self.by_name(&term.name, &term.options.clone().device(device));
+        let terms = terms(text)?;
+        if let [only] = &terms[..] {
+            if only.coefficient == 1.0 {
+                return make(only);
             }
         }
+        let mut sum = WeightedSum::new();
+        for term in &terms {
+            sum = sum.add(&term.name, term.coefficient, make(term)?);
+        }
+        Ok(Box::new(sum))
     }
 
     /// Up to three names like one that is not there.
@@ -378,13 +390,75 @@ pub fn parse(text: &str, device: Device) -> Result<Box<dyn Loss>> {
     Registry::default().parse(text, device)
 }
 
+/// One term of a sum of losses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Term {
+    /// What its loss is multiplied with.
+    pub coefficient: f64,
+    /// The name of the loss as it was written.
+    pub name: String,
+    /// The options in the parentheses.
+    pub options: Options,
+}
+
+/// The terms of the sum that [`parse`] makes of a text, for a caller who adds options or treats
+/// some losses in another way.
+///
+/// # Errors
+///
+/// A text that is no sum of losses. Whether there are losses of these names is not looked at.
+///
+/// # Examples
+///
+/// ```
+/// use tch_losses::loss;
+///
+/// let terms = loss::terms("dice + 0.5*ce(label_smoothing=0.1)")?;
+/// assert_eq!((terms[1].coefficient, &terms[1].name[..]), (0.5, "ce"));
+/// assert_eq!(terms[1].options, "label_smoothing=0.1".parse()?);
+/// # Ok::<(), tch_losses::LossError>(())
+/// ```
+pub fn terms(text: &str) -> Result<Vec<Term>> {
+    let error = |message| LossError::Parse { text: text.to_owned(), message };
+    let term = |term: &str| {
+        let (coefficient, call) = match split(term, '*')[..] {
+            [call] => (1.0, call),
+            [coefficient, call] => {
+                let number = coefficient.trim();
+                let wrong = |_| error(format!("expected a number before *, got `{number}`"));
+                (number.parse().map_err(wrong)?, call)
+            }
+            _ => return Err(error(format!("more than one * in `{}`", term.trim()))),
+        };
+        let call = call.trim();
+        let (name, options) = match call.split_once('(') {
+            None => (call, ""),
+            Some((name, rest)) => {
+                let options = rest.strip_suffix(')');
+                (
+                    name.trim(),
+                    options.ok_or_else(|| error(format!("`{call}` has no ) at its end")))?,
+                )
+            }
+        };
+        if name.is_empty() {
+            return Err(error("expected the name of a loss".to_owned()));
+        }
+        Ok(Term { coefficient, name: name.to_owned(), options: options.parse()? })
+    };
+    split(text, '+').into_iter().map(term).collect()
+}
+
 /// Every loss of this crate, room by room; `cargo run --example catalogue` prints it.
 pub fn catalogue() -> Vec<Entry> {
     [
+        crate::regression::entries(),
         crate::classification::entries(),
         crate::segmentation::entries(),
         crate::detection::entries(),
         crate::adversarial::entries(),
+        crate::perceptual::entries(),
+        crate::variational::entries(),
         crate::metrics::entries(),
     ]
     .concat()
@@ -409,6 +483,8 @@ pub fn catalogue() -> Vec<Entry> {
 /// ```text
 /// named_loss! { apart GradientPenalty: "gradient_penalty", "WGAN-GP", Self::default(), [lambda] }
 /// ```
+///
+/// A pair of objectives ([`GanLoss`]) says `pair`, and may have presets too.
 macro_rules! named_loss {
     (
         apart $loss:ident: $name:literal, $follows:literal, $made:expr,
@@ -426,6 +502,38 @@ macro_rules! named_loss {
                 vec![entry$(.aliases(&[$($alias),*]))?]
             }
         }
+    };
+    (
+        pair $loss:ident: $name:literal, $follows:literal, $options:tt
+        $(, aliases [$($alias:literal),* $(,)?])?
+        $(, presets {
+            $($preset:literal => $made:expr, $preset_follows:literal, [$($other:literal),* $(,)?]);*
+            $(;)?
+        })?
+        $(,)?
+    ) => {
+        impl $loss {
+            pub(crate) fn entries() -> Vec<$crate::loss::Entry> {
+                use $crate::loss::named_loss;
+                vec![
+                    named_loss!(@pair $loss, $name, $follows, <$loss>::default(), $options)
+                        $(.aliases(&[$($alias),*]))?,
+                    $($(named_loss!(@pair $loss, $preset, $preset_follows, $made, $options)
+                        .aliases(&[$($other),*]),)*)?
+                ]
+            }
+        }
+    };
+    (
+        @pair $loss:ident, $name:expr, $follows:expr, $made:expr, [$($option:ident),* $(,)?]
+    ) => {
+        $crate::loss::Entry::pair($name, |_options| {
+            let mut loss = $made;
+            $(_options.read(stringify!($option), &mut loss.$option)?;)*
+            Ok(Box::new(loss))
+        })
+        .of_type(stringify!($loss), module_path!())
+        .follows($follows)
     };
     (
         $loss:ident: $name:literal, $input:ident => $target:ident, $follows:literal,

@@ -1,6 +1,5 @@
 //! Options of a loss that is made by its name: from text, from JSON, or set one by one.
 
-use super::Loss;
 use crate::{LossError, MeanOver, Reduction, Result, reduce::Kept};
 use std::{
     cell::{Ref, RefCell},
@@ -138,6 +137,11 @@ impl Options {
         self
     }
 
+    /// The value of an option, if it is set.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
     /// Where tensors given as lists, such as class weights, are put; the CPU by default.
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
@@ -240,7 +244,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An error if an option was given that the loss did not read.
-    pub(super) fn finish(&self, made: Box<dyn Loss>) -> Result<Box<dyn Loss>> {
+    pub(super) fn finish<T>(&self, made: T) -> Result<T> {
         let known = self.known();
         let strange = |name: &String| !known.iter().any(|(known, _)| known == name);
         match self.options.values.keys().find(|name| strange(name)) {

@@ -7,7 +7,7 @@ use crate::{
     resample::{place, resize},
     rng::{Rng, seeded},
 };
-use image::{Rgb, RgbImage};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::Rng as _;
 use std::{array, sync::LazyLock};
 
@@ -50,6 +50,8 @@ pub struct Scene {
     pub image: RgbImage,
     /// One to six digits.
     pub objects: Vec<Object>,
+    /// The digit of each pixel: 0 for none, else 1 + class.
+    pub mask: GrayImage,
 }
 
 /// Digits in the training split.
@@ -70,6 +72,7 @@ impl Scenes {
         };
         let mut image = background(&photos[rng.random_range(0..photos.len())], self.size, rng);
         let mut objects: Vec<Object> = Vec::new();
+        let mut mask = GrayImage::new(self.size.0, self.size.1);
         for _ in 0..rng.random_range(1..=6) {
             // In a crowded scene a digit may find no room; the first always does.
             for _ in 0..3 {
@@ -79,12 +82,13 @@ impl Scenes {
                 let place = (0..8).find_map(|_| ink.fit(self.size, rng).filter(|&b| apart(b)));
                 if let Some(xyxy) = place {
                     ink.print(&mut image, xyxy, rng);
+                    ink.stamp(&mut mask, xyxy, digit.class);
                     objects.push(Object { class: digit.class, xyxy });
                     break;
                 }
             }
         }
-        Scene { image, objects }
+        Scene { image, objects, mask }
     }
 }
 
@@ -192,6 +196,16 @@ impl Ink {
                     let under = f32::from(*value);
                     *value = (under + (f32::from(ink) - under) * cover + 0.5) as u8;
                 }
+            }
+        }
+    }
+
+    /// Marks the pixels of which the digit covers at least half.
+    fn stamp(&self, mask: &mut GrayImage, [left, top, ..]: [f32; 4], class: usize) {
+        for (y, covers) in self.cover.chunks_exact(self.width).enumerate() {
+            for (x, _) in covers.iter().enumerate().filter(|(_, cover)| **cover >= 0.5) {
+                let at = (left as u32 + x as u32, top as u32 + y as u32);
+                mask.put_pixel(at.0, at.1, Luma([1 + class as u8]));
             }
         }
     }
@@ -347,8 +361,8 @@ mod tests {
             let scenes = Scenes { size, ..TRAIN };
             let mut counts = [0; 7];
             for index in 0..200 {
-                let Scene { image, objects } = scenes.scene(index);
-                assert_eq!(image.dimensions(), size);
+                let Scene { image, objects, mask } = scenes.scene(index);
+                assert_eq!((image.dimensions(), mask.dimensions()), (size, size));
                 counts[objects.len()] += 1;
                 for (i, a) in objects.iter().enumerate() {
                     let [x0, y0, x1, y1] = a.xyxy;
@@ -361,6 +375,29 @@ mod tests {
             }
             assert_eq!(counts[0], 0);
             assert!(counts[1..].iter().all(|&n| n > 5), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn the_mask_fills_the_boxes_with_their_digits_and_nothing_else() {
+        for index in 0..50 {
+            let Scene { objects, mask, .. } = TRAIN.scene(index);
+            let inside = |o: &Object, x: u32, y: u32| {
+                let [x0, y0, x1, y1] = o.xyxy.map(|v| v as u32);
+                (x0..x1).contains(&x) && (y0..y1).contains(&y)
+            };
+            for (x, y, pixel) in mask.enumerate_pixels().filter(|(.., pixel)| pixel[0] > 0) {
+                let digit = usize::from(pixel[0]) - 1;
+                assert!(objects.iter().any(|o| o.class == digit && inside(o, x, y)));
+            }
+            for object in &objects {
+                let marked = mask.enumerate_pixels().filter(|&(x, y, pixel)| {
+                    usize::from(pixel[0]) == object.class + 1 && inside(object, x, y)
+                });
+                let [x0, y0, x1, y1] = object.xyxy;
+                let share = marked.count() as f32 / ((x1 - x0) * (y1 - y0));
+                assert!((0.15..0.9).contains(&share), "{index} {object:?}: {share}");
+            }
         }
     }
 

@@ -480,9 +480,8 @@ impl Nearness {
         // W of each class that could be the true one; without M the likeness, 1 - W, which is p.
         let of_classes = match distances {
             Some(distances) => distances.f_matmul(&probabilities)?,
-            None => probabilities.shallow_clone(),
+            None => probabilities,
         };
-        drop(probabilities);
         let (sums, volume) = match target {
             Target::Index(class) => {
                 let own = of_classes.f_gather(1, &class, false)?;

@@ -22,6 +22,7 @@ import bench_torch_compound
 import bench_torch_distance
 import bench_torch_images
 import bench_torch_overlap
+import bench_torch_regression
 
 
 class Inputs:
@@ -337,6 +338,7 @@ FAMILIES = [
     bench_torch_distance,
     bench_torch_images,
     bench_torch_overlap,
+    bench_torch_regression,
 ]
 
 

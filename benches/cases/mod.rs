@@ -6,6 +6,7 @@ mod compound;
 mod distance;
 mod images;
 mod overlap;
+mod regression;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -56,6 +57,7 @@ const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     distance::job,
     images::job,
     overlap::job,
+    regression::case,
 ];
 
 impl Job {

@@ -22,6 +22,7 @@ import bench_torch_compound
 import bench_torch_distance
 import bench_torch_images
 import bench_torch_overlap
+import bench_torch_regression
 
 
 class Inputs:
@@ -334,9 +335,10 @@ SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_f
 FAMILIES = [
     bench_torch_classification,
     bench_torch_compound,
+    bench_torch_distance,
     bench_torch_images,
     bench_torch_overlap,
-    bench_torch_distance,
+    bench_torch_regression,
 ]
 
 

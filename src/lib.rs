@@ -103,12 +103,13 @@ pub use regression::{
     RmseLoss, SmoothL1Loss,
 };
 pub use segmentation::{
-    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BoundaryLoss, ClDiceLoss, ComboLoss, DiceLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, BoundaryLoss, ClDiceLoss,
+    ComboLoss, DiceBceLoss, DiceCeLoss, DiceClDiceLoss, DiceFocalLoss, DiceLoss, DiceTopKLoss,
     DistBinaryDiceLoss, DistancePenalizedCrossEntropyLoss, ExponentialLogarithmicLoss, FBetaLoss,
     FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss, HausdorffDtLoss,
     HausdorffErLoss, JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss,
     SensitivitySpecificityLoss, ShapeAwareLoss, SoftDiceLoss, StructuralCorrelationLoss,
-    TverskyLoss, UnifiedFocalLoss,
+    TverskyLoss, Unet3PlusHybridLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;
 pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

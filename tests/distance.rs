@@ -4,9 +4,7 @@ mod common;
 
 use common::*;
 use tch::{Kind, Tensor};
-use tch_losses::segmentation::{
-    distance_transform_edt, f_distance_transform_edt, signed_distance_transform_edt,
-};
+use tch_losses::segmentation::{distance_transform_edt, signed_distance_transform_edt};
 
 /// By comparing every pixel with every other.
 fn brute_force(mask: &Tensor, spacing: &[f64]) -> Tensor {

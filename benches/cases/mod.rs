@@ -6,6 +6,7 @@ mod compound;
 mod distance;
 mod images;
 mod overlap;
+mod regression;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -53,9 +54,10 @@ pub struct Job {
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     classification::case,
     compound::job,
+    distance::job,
     images::job,
     overlap::job,
-    distance::job,
+    regression::case,
 ];
 
 impl Job {

@@ -1,7 +1,9 @@
 //! Metrics that say how good a model is.
 
+mod calibration;
 mod cl_dice;
 mod coco;
+mod confusion;
 mod coverage;
 mod frechet;
 mod inception_score;
@@ -10,10 +12,12 @@ mod psnr;
 mod ssim;
 mod surface;
 
+pub use calibration::{Calibration, ReliabilityBin};
 pub use cl_dice::{cl_dice, f_cl_dice};
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
 };
+pub use confusion::ConfusionMatrix;
 pub use coverage::{ManifoldMetrics, f_manifold_metrics, manifold_metrics};
 pub use frechet::FeatureStatistics;
 pub use inception_score::{InceptionScore, f_inception_score, inception_score};

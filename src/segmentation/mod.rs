@@ -3,7 +3,9 @@
 mod boundary;
 mod cldice;
 mod combo;
+mod compound;
 mod confusion;
+mod deep_supervision;
 mod dice;
 mod distance;
 mod exp_log;
@@ -27,7 +29,12 @@ use crate::loss::Entry;
 pub use boundary::BoundaryLoss;
 pub use cldice::{ClDiceLoss, f_soft_skeletonize, soft_skeletonize};
 pub use combo::ComboLoss;
+pub use compound::{
+    BasnetHybridLoss, DiceBceLoss, DiceCeLoss, DiceClDiceLoss, DiceFocalLoss, DiceTopKLoss,
+    Unet3PlusHybridLoss,
+};
 pub use confusion::{MccLoss, SensitivitySpecificityLoss};
+pub use deep_supervision::{DeepSupervision, SupervisionWeights};
 pub use dice::{DiceLoss, JaccardLoss, LogCoshDiceLoss};
 pub use distance::{
     distance_transform_edt, f_distance_transform_edt, f_signed_distance_transform_edt,
@@ -66,6 +73,14 @@ pub(crate) fn entries() -> Vec<Entry> {
         ExponentialLogarithmicLoss::entries(),
         ComboLoss::entries(),
         StructuralCorrelationLoss::entries(),
+        DiceCeLoss::entries(),
+        DiceBceLoss::entries(),
+        DiceFocalLoss::entries(),
+        DiceTopKLoss::entries(),
+        DiceClDiceLoss::entries(),
+        BasnetHybridLoss::entries(),
+        Unet3PlusHybridLoss::entries(),
+        DeepSupervision::entries(),
         FocalTverskyLoss::entries(),
         FBetaLoss::entries(),
         LogCoshDiceLoss::entries(),

@@ -95,6 +95,7 @@ pub use detection::{
 };
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
+pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
 pub use regression::{
     BalancedL1Loss, CharbonnierLoss, CosineEmbeddingLoss, CosineSimilarityLoss, GaussianNllLoss,
@@ -102,8 +103,13 @@ pub use regression::{
     RmseLoss, SmoothL1Loss,
 };
 pub use segmentation::{
-    DiceLoss, FBetaLoss, FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss,
-    JaccardLoss, LogCoshDiceLoss, MccLoss, SensitivitySpecificityLoss, SoftDiceLoss, TverskyLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, BoundaryLoss, ClDiceLoss,
+    ComboLoss, DiceBceLoss, DiceCeLoss, DiceClDiceLoss, DiceFocalLoss, DiceLoss, DiceTopKLoss,
+    DistBinaryDiceLoss, DistancePenalizedCrossEntropyLoss, ExponentialLogarithmicLoss, FBetaLoss,
+    FocalTverskyLoss, GeneralizedDiceLoss, GeneralizedWassersteinDiceLoss, HausdorffDtLoss,
+    HausdorffErLoss, JaccardLoss, LogCoshDiceLoss, LovaszHingeLoss, LovaszSoftmaxLoss, MccLoss,
+    SensitivitySpecificityLoss, ShapeAwareLoss, SoftDiceLoss, StructuralCorrelationLoss,
+    TverskyLoss, Unet3PlusHybridLoss, UnifiedFocalLoss,
 };
 pub use tch::Reduction;
 pub use variational::{ElboReduction, KlStandardNormal, Reconstruction, VaeLoss};

@@ -2,6 +2,8 @@
 //! draws alike. `table.txt` lists them with their sizes.
 
 mod classification;
+mod compound;
+mod distance;
 mod images;
 mod overlap;
 mod regression;
@@ -51,6 +53,8 @@ pub struct Job {
 #[rustfmt::skip]
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     classification::case,
+    compound::job,
+    distance::job,
     images::job,
     overlap::job,
     regression::case,

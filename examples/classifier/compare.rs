@@ -5,34 +5,41 @@ use crate::{
     report,
     train::{Data, LAST, Run, Trained},
 };
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use examples_support::{
     files::{self, Existing},
     interrupt::Interrupt,
+    losses::file_name,
     plot::{self, Lines, Panel},
 };
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 /// Trains with each loss and the same seed, and writes compare.png and compare.csv.
 pub fn run(options: &Train, losses: &[String], interrupt: &Interrupt) -> Result<()> {
     let data = Data::open(options)?;
-    let classes = data.training.data.classes.len();
-    // A loss that does not exist is told before the first is trained.
+    let root = options.runs.join("classifier");
+    // What can be wrong is said before the first is trained.
+    let mut begun = Vec::new();
     for loss in losses {
-        crate::objective::Objective::new(loss, classes, tch::Device::Cpu)?;
+        let (name, objective) = (file_name(loss), data.objective(loss)?);
+        ensure!(
+            begun.iter().all(|(_, other, _)| *other != name),
+            "--compare: {loss} is there twice"
+        );
+        begun.push((loss, name, objective));
     }
-    let folder = options.runs.join("classifier").join(&options.name);
+    let folder = root.join(&options.name);
     let mut all = Vec::new();
-    for (loss, name) in losses.iter().zip(names(&options.name, losses)) {
+    for (loss, name, objective) in begun {
+        // Those that were not begun begin now.
+        let resume = options.resume && folder.join(&name).join(LAST).exists();
         let existing = match options.existing() {
-            // Those that were not begun begin now.
-            Existing::Resume if !folder.with_file_name(&name).join(LAST).exists() => {
-                Existing::Refuse
-            }
+            Existing::Resume if !resume => Existing::Refuse,
             existing => existing,
         };
         println!();
-        let run = Run::new(options, &name, loss, &data, existing)?;
+        let run_folder = files::run_folder(&root, &options.name, &name, LAST, existing)?;
+        let run = Run::new(options, &data, loss, objective, run_folder, resume)?;
         let Some(trained) = run.train(&data, interrupt)? else { return Ok(()) };
         all.push((&loss[..], trained));
     }
@@ -40,25 +47,6 @@ pub fn run(options: &Train, losses: &[String], interrupt: &Interrupt) -> Result<
     picture(&folder.join("compare.png"), &all)?;
     println!("\n{}\nin {}: compare.png, compare.csv", table(&all, false), folder.display());
     Ok(())
-}
-
-/// A name for the run of each loss: that of the comparison, and the loss in letters that a folder may
-/// have.
-fn names(name: &str, losses: &[String]) -> Vec<String> {
-    let plain = |loss: &String| {
-        let letters: String = loss
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' })
-            .collect();
-        letters.split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_")
-    };
-    let mut names: Vec<String> = Vec::new();
-    for loss in losses {
-        let base = format!("{name}-{}", plain(loss));
-        let taken = names.iter().filter(|other| **other == base).count();
-        names.push(if taken > 0 { format!("{base}-{}", taken + 1) } else { base });
-    }
-    names
 }
 
 /// Accuracy and calibration after the last epoch, a row for each loss.
@@ -87,7 +75,7 @@ fn table(all: &[(&str, Trained)], csv: bool) -> String {
 }
 
 /// Curves of all losses in one row, their reliability diagrams below.
-fn picture(path: &std::path::Path, all: &[(&str, Trained)]) -> Result<()> {
+fn picture(path: &Path, all: &[(&str, Trained)]) -> Result<()> {
     let charts = [
         ("Validation accuracy", "accuracy"),
         ("Negative log likelihood", "nll"),
@@ -109,17 +97,4 @@ fn picture(path: &std::path::Path, all: &[(&str, Trained)]) -> Result<()> {
         .zip(&titles)
         .map(|((_, trained), title)| report::reliability(title, &trained.outcome));
     plot::page(path, "Losses compared", 3, &curves.chain(diagrams).collect::<Vec<_>>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_loss_gets_a_folder_of_its_own() {
-        let losses =
-            ["ce", "focal(gamma=1.5)", "focal (gamma=1.5)", "ce+0.5*mse"].map(str::to_owned);
-        let want = ["a-ce", "a-focal_gamma_1.5", "a-focal_gamma_1.5-2", "a-ce_0.5_mse"];
-        assert_eq!(names("a", &losses), want);
-    }
 }

@@ -108,9 +108,9 @@ pub fn run(options: &Eval) -> Result<()> {
     ensure!(options.bins > 0, "--bins: expected at least 1");
     let device = train::device(&options.device)?;
     let (net, _vs, meta) = weights::load(&options.weights, device)?;
-    let mut spec = options.data.spec(options.seed);
-    spec.classes.get_or_insert_with(|| meta.classes.clone());
-    let (_, dataset) = Dataset::open_both(&spec)?;
+    let spec = options.data.spec(options.seed);
+    let classes = spec.classes.as_ref().unwrap_or(&meta.classes);
+    let dataset = Dataset::open_val(&spec, classes)?;
     ensure!(
         dataset.classes == meta.classes && dataset.channels == meta.channels,
         "the weights know the classes {:?} in images of {} channels, the data have {:?} in {}",

@@ -134,7 +134,19 @@ mod tests {
         close(value("focal"), focal);
         close(value("ce + 0.5*focal"), ce + 0.5 * focal);
         close(value("bce"), value("bce_with_logits"));
-        close(value("focal_torchvision(reduction=mean)"), focal);
+        close(value("multi_margin"), {
+            let margins: [f64; 4] =
+                [1.0 - 0.3 + 1.0, 1.0 - 0.3 - 0.5, 1.0 - 2.0 + 0.1, 1.0 - 2.0 - 1.0];
+            margins.iter().map(|margin| margin.max(0.0)).sum::<f64>() / 3.0 / 2.0
+        });
+        let p = logits.softmax(1, None::<Kind>);
+        let brier = (&p - &hot).square().mean(None::<Kind>).double_value(&[]);
+        close(value("mse"), brier);
+        let signs = &hot * 2.0 - 1.0;
+        let hinge: Tensor = 1.0 - signs * &logits;
+        let hinge = hinge.relu().mean(None::<Kind>).double_value(&[]);
+        close(value("hinge"), hinge);
+        close(value("nll"), ce);
     }
 
     #[test]

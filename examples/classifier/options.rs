@@ -3,7 +3,7 @@
 use crate::data::{Format, Spec, augment::Augment};
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use examples_support::files::Existing;
+use examples_support::{files::Existing, losses};
 use std::path::PathBuf;
 
 /// Trains, evaluates and runs a small image classifier.
@@ -40,8 +40,8 @@ pub struct Data {
     /// Name of the validation split
     #[arg(long, default_value = "val")]
     pub val_split: String,
-    /// Hold out this share of each class for validation, chosen by --seed [0.2 for a folder without
-    /// splits]
+    /// Hold out this share of each class for validation, chosen by --seed; 1 to evaluate on all [0.2 for
+    /// a folder without splits]
     #[arg(long)]
     pub val_share: Option<f64>,
     /// Class names in order, separated by commas; those of the data if not given
@@ -74,7 +74,8 @@ pub struct Train {
     /// the example `catalogue` lists them
     #[arg(long, default_value = "cross_entropy")]
     pub loss: String,
-    /// Train with each of these losses, separated by commas, and compare them
+    /// Train with each of these losses, separated by commas, in runs/classifier/NAME/LOSS, and compare
+    /// them
     #[arg(long, conflicts_with = "loss")]
     pub compare: Option<String>,
     /// The run's folder is runs/classifier/NAME
@@ -187,9 +188,9 @@ impl Train {
     /// The losses to compare, if that is what is to be done.
     pub fn compare(&self) -> Option<Result<Vec<String>>> {
         self.compare.as_ref().map(|text| {
-            let losses = list(text);
+            let losses = losses::split(text);
             ensure!(
-                losses.len() > 1 && losses.iter().all(|loss| !loss.is_empty()),
+                losses.len() > 1,
                 "--compare: expected two or more losses with commas between, got `{text}`"
             );
             Ok(losses)
@@ -231,23 +232,6 @@ impl Train {
         within("jitter", self.jitter.unwrap_or(0.0), 0.0, 1.0)?;
         within("fliplr", self.fliplr.unwrap_or(0.0), 0.0, 1.0)
     }
-}
-
-/// The parts between commas that are in no parentheses or brackets.
-fn list(text: &str) -> Vec<String> {
-    let (mut parts, mut depth) = (vec![String::new()], 0);
-    for symbol in text.chars() {
-        depth += match symbol {
-            '(' | '[' => 1,
-            ')' | ']' => -1,
-            _ => 0,
-        };
-        match symbol {
-            ',' if depth == 0 => parts.push(String::new()),
-            _ => parts.last_mut().expect("never empty").push(symbol),
-        }
-    }
-    parts.into_iter().map(|part| part.trim().to_owned()).collect()
 }
 
 #[derive(Debug, Args)]
@@ -304,12 +288,6 @@ pub struct Predict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commas_inside_options_do_not_separate() {
-        let parts = list("ce, focal(gamma=1, alpha=none) ,ce(weight=[1, 2])+0.5*mse");
-        assert_eq!(parts, ["ce", "focal(gamma=1, alpha=none)", "ce(weight=[1, 2])+0.5*mse"]);
-    }
 
     #[test]
     fn a_comparison_needs_two_losses() {

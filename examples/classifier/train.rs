@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use examples_support::{
-    files::{self, Existing},
+    files,
     interrupt::Interrupt,
     progress::{Progress, clock},
     rng::seeded,
@@ -32,7 +32,10 @@ pub const BEST: &str = "best.safetensors";
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     let data = Data::open(options)?;
     // A loss that does not exist is told before any folder is touched.
-    let run = Run::new(options, &options.name, &options.loss, &data, options.existing())?;
+    let objective = data.objective(&options.loss)?;
+    let Train { runs, name, loss, .. } = options;
+    let folder = files::run_folder(runs, "classifier", name, LAST, options.existing())?;
+    let run = Run::new(options, &data, loss, objective, folder, options.resume)?;
     run.train(&data, interrupt).map(|_| ())
 }
 
@@ -59,6 +62,10 @@ impl Data {
         }
         let store = |data| Store::fill(data, side, options.data.skip_unreadable).map(Arc::new);
         Ok(Data { training: store(training)?, validation: store(validation)?, format, device })
+    }
+
+    pub fn objective(&self, loss: &str) -> Result<Objective> {
+        Objective::new(loss, self.training.data.classes.len(), self.device)
     }
 }
 
@@ -90,14 +97,13 @@ pub struct Run {
 impl Run {
     pub fn new(
         options: &Train,
-        name: &str,
-        loss: &str,
         data: &Data,
-        existing: Existing,
+        loss: &str,
+        objective: Objective,
+        folder: PathBuf,
+        resume: bool,
     ) -> Result<Self> {
         let (format, training) = (data.format, &data.training);
-        let objective = Objective::new(loss, training.data.classes.len(), data.device)?;
-        let folder = files::run_folder(&options.runs, "classifier", name, LAST, existing)?;
         let (epochs, batch) = (options.epochs(format), options.batch(format));
         let meta = Meta {
             classes: training.data.classes.clone(),
@@ -131,7 +137,7 @@ impl Run {
             meta,
             table: Table::new(report::COLUMNS.map(str::to_owned)),
         };
-        if existing == Existing::Resume {
+        if resume {
             run.resume()?;
         }
         println!(
@@ -370,12 +376,12 @@ mod tests {
         }
     }
 
-    /// Dark and bright squares of two sizes, four for training and two for validation of each.
+    /// Dark and bright squares, twelve for training and two for validation of each.
     fn shades(folder: &Folder) {
         for (class, value) in [("dark", 40), ("bright", 220)] {
-            for i in 0..6u8 {
-                let split = if i < 4 { "train" } else { "val" };
-                let image = RgbImage::from_pixel(8 + u32::from(i), 8, Rgb([value + 4 * i; 3]));
+            for i in 0..14u8 {
+                let split = if i < 12 { "train" } else { "val" };
+                let image = RgbImage::from_pixel(8 + u32::from(i), 8, Rgb([value + 2 * i; 3]));
                 image.save(folder.place(&format!("data/{split}/{class}/{i}.png"))).unwrap();
             }
         }
@@ -384,7 +390,8 @@ mod tests {
     /// IDX files of 24 images of 6 x 6 of which the upper or the lower half is white.
     fn halves(folder: &Folder) {
         let labels: Vec<u8> = (0..24).map(|i| i % 2).collect();
-        let half = |label: &u8| (0..36).map(|i| if (i < 18) == (*label == 0) { 255 } else { 9 });
+        let half =
+            |&label: &u8| (0..36).map(move |i| if (i < 18) == (label == 0) { 255 } else { 9 });
         let head =
             |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
         for split in ["train", "t10k"] {
@@ -444,28 +451,35 @@ mod tests {
     #[test]
     fn resuming_is_as_good_as_never_stopping() {
         let folder = Folder::new("exact");
-        let last = |name: &str, stops: &[usize]| {
-            let options = options(&folder, &format!("--name {name} --epochs 3 --batch 256"));
-            let data = Data::open(&options).unwrap();
-            for &stop in stops {
-                let existing = if stop == stops[0] { Existing::Refuse } else { Existing::Resume };
-                let mut run = Run::new(&options, name, "ce", &data, existing).unwrap();
-                for epoch in run.meta.epochs_done..stop {
-                    let mut progress = Progress::new(3);
-                    let row =
-                        run.epoch(epoch, &data.training, &Interrupt::default(), &mut progress);
-                    run.meta.epochs_done = epoch + 1;
-                    run.table.push(epoch + 1, row.unwrap().unwrap());
-                }
-                run.table.write(&run.folder.join("results.csv")).unwrap();
-                run.save(LAST).unwrap();
+        let options = options(&folder, "--epochs 3 --batch 256");
+        let data = Data::open(&options).unwrap();
+        let part = |name: &str, resume: bool, stop: usize| {
+            let objective = data.objective("ce").unwrap();
+            let mut run =
+                Run::new(&options, &data, "ce", objective, folder.path(name), resume).unwrap();
+            for epoch in run.meta.epochs_done..stop {
+                let mut progress = Progress::new(3);
+                let row = run.epoch(epoch, &data.training, &Interrupt::default(), &mut progress);
+                run.meta.epochs_done = epoch + 1;
+                run.table.push(epoch + 1, row.unwrap().unwrap());
             }
-            weights::read(&folder.path(&format!("runs/classifier/{name}/{LAST}"))).unwrap().0
+            run.table.write(&run.folder.join("results.csv")).unwrap();
+            run.save(LAST).unwrap();
+            weights::read(&run.folder.join(LAST)).unwrap().0
         };
-        let (whole, stopped) = (last("whole", &[3]), last("stopped", &[1, 3]));
+        part("whole", false, 0);
+        std::fs::copy(folder.path("whole").join(LAST), folder.place(&format!("stopped/{LAST}")))
+            .unwrap();
+        let whole = part("whole", true, 3);
+        part("stopped", true, 1);
+        let stopped = part("stopped", true, 3);
         for group in ["model", "ema", "optimiser"] {
-            let pairs = whole.group(group).unwrap().into_iter().zip(stopped.group(group).unwrap());
-            for ((name, a), (_, b)) in pairs {
+            let sorted = |checkpoint: &Checkpoint| {
+                let mut tensors = checkpoint.group(group).unwrap();
+                tensors.sort_by(|a, b| a.0.cmp(&b.0));
+                tensors
+            };
+            for ((name, a), (_, b)) in sorted(&whole).into_iter().zip(sorted(&stopped)) {
                 assert_eq!(a, b, "{group}/{name}");
             }
         }
@@ -476,14 +490,15 @@ mod tests {
         let folder = Folder::new("shades");
         shades(&folder);
         let data = folder.path("data").display().to_string();
-        let line = format!("--data {data} --img 8 --epochs 12 --batch 8 --fliplr 0 --jitter 0.05");
+        let line = format!("--data {data} --img 8 --epochs 6 --batch 4 --ema 0.8 --jitter 0.05");
         run(&options(&folder, &line), &Interrupt::default()).unwrap();
         let run_folder = folder.path("runs/classifier/run");
         assert_eq!(table(&run_folder).last("accuracy"), Some(1.0));
 
         folder.text("new/broken.png", "no image");
         folder.image("new/ramp.png", 9, 9);
-        std::fs::copy(folder.path("data/val/dark/4.png"), folder.path("new/dark, 4.png")).unwrap();
+        std::fs::copy(folder.path("data/val/dark/12.png"), folder.path("new/dark, 12.png"))
+            .unwrap();
         let predict = |format| {
             predict::run(&Predict {
                 sources: vec![folder.path("new")],
@@ -497,7 +512,7 @@ mod tests {
         let error = predict(Output::Csv).unwrap_err().to_string();
         assert_has(&error, &["1 images could not be read", "broken.png"]);
         let text = std::fs::read_to_string(folder.path("out/predictions.csv")).unwrap();
-        assert_has(&text, &["file,class,probability\n", "dark, 4.png\",dark,0."]);
+        assert_has(&text, &["file,class,probability\n", "dark, 12.png\",dark,0."]);
         std::fs::remove_file(folder.path("new/broken.png")).unwrap();
         predict(Output::Json).unwrap();
         let text = std::fs::read_to_string(folder.path("out/predictions.json")).unwrap();
@@ -521,7 +536,7 @@ mod tests {
         halves(&folder);
         let data = folder.path("data").display().to_string();
         let line = format!(
-            "--data {data} --epochs 6 --batch 8 --classes up,down --loss ce(label_smoothing=0.1)+0.5*focal"
+            "--data {data} --epochs 4 --batch 4 --ema 0.8 --loss ce(label_smoothing=0.1)+0.5*focal"
         );
         run(&options(&folder, &line), &Interrupt::default()).unwrap();
         assert_eq!(table(&folder.path("runs/classifier/run")).last("accuracy"), Some(1.0));
@@ -531,7 +546,7 @@ mod tests {
         );
         assert_has(
             &format!("{:#}", one.unwrap_err()),
-            &["train-labels-idx1-ubyte: offset 9: label 1, and there are 1 classes"],
+            &["train-labels-idx1-ubyte: offset 9: label 1 is not below the number of classes, 1"],
         );
     }
 
@@ -549,7 +564,7 @@ mod tests {
             &["loss,accuracy,nll,ece,mce,confidence\n\"ce\",0.", "\n\"focal(gamma=1)\",0."],
         );
         assert!(folder.path("runs/classifier/both/compare.png").exists());
-        assert!(folder.path("runs/classifier/both-focal_gamma_1").join(LAST).exists());
+        assert!(folder.path("runs/classifier/both/focal-gamma=1").join(LAST).exists());
         let again = compare::run(&options, &losses, &Interrupt::default()).unwrap_err().to_string();
         assert_has(&again, &["--resume", "--overwrite"]);
         let resumed = Train { resume: true, overwrite: false, ..options.clone() };

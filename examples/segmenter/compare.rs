@@ -13,6 +13,7 @@ use anyhow::{Result, ensure};
 use examples_support::{
     files::{self, Existing},
     interrupt::Interrupt,
+    losses::{file_name, split},
     plot::{self, Chart},
     table::Table,
 };
@@ -30,7 +31,7 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     ensure!(losses.len() >= 2, "--compare: expected at least two losses, separated by commas");
     let sets = Sets::open(options)?;
     let root = options.runs.join("segmenter");
-    let folders: Vec<String> = losses.iter().map(|loss| plain(loss)).collect();
+    let folders: Vec<String> = losses.iter().map(|loss| file_name(loss)).collect();
     // Everything that can be wrong is said before the first run begins.
     for (i, (loss, folder)) in losses.iter().zip(&folders).enumerate() {
         ensure!(!folders[..i].contains(folder), "--compare: {loss} is there twice");
@@ -67,44 +68,11 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
 }
 
 fn with(options: &Train, loss: &str) -> Train {
-    Train { loss: loss.to_owned(), name: plain(loss), ..options.clone() }
+    Train { loss: loss.to_owned(), name: file_name(loss), ..options.clone() }
 }
 
 fn finished(folder: &Path, epochs: usize) -> Result<bool> {
     Ok(weights::read(&folder.join(LAST))?.1.epochs_done >= epochs)
-}
-
-/// Splits at commas outside parentheses.
-fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut depth = 0;
-    for symbol in text.chars() {
-        match symbol {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(symbol);
-        }
-    }
-    parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-}
-
-/// A loss as the name of a folder.
-fn plain(loss: &str) -> String {
-    let kept = |symbol: char| symbol.is_alphanumeric() || "+-_.=".contains(symbol);
-    let name: String = loss.chars().filter(|c| !c.is_whitespace()).collect();
-    let name = name.replace('*', "x");
-    name.chars()
-        .map(|c| if kept(c) { c } else { '-' })
-        .collect::<String>()
-        .trim_matches('-')
-        .to_owned()
 }
 
 /// compare.csv, the table on standard output, compare.png and compare_curves.png.
@@ -201,22 +169,4 @@ fn text(rows: &[(&str, &Scores)]) -> String {
         }
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn losses_are_split_at_commas_outside_parentheses() {
-        let losses = split("ce, dice + ce,tversky(alpha=0.3, beta=0.7) ,");
-        assert_eq!(losses, ["ce", "dice + ce", "tversky(alpha=0.3, beta=0.7)"]);
-        assert_eq!(split(" "), Vec::<String>::new());
-    }
-
-    #[test]
-    fn losses_name_their_folders() {
-        assert_eq!(plain("dice + 0.5*ce"), "dice+0.5xce");
-        assert_eq!(plain("tversky(alpha=0.3, beta=0.7)"), "tversky-alpha=0.3-beta=0.7");
-    }
 }

@@ -84,6 +84,8 @@ mod tests {
         assert_eq!(train.classes, ["9", "10"]);
         assert_eq!((count(&train), count(&val)), (vec![2, 1], vec![1, 0]));
         assert_has(&train.summary(), &["3 images (9 2, 10 1)"]);
+        let reversed = ["10", "9"].map(str::to_owned);
+        assert_eq!(count(&Dataset::open_val(&spec, &reversed).unwrap()), [0, 1]);
         let named = Spec { classes: Some(vec!["10".to_owned(), "9".to_owned()]), ..spec.clone() };
         assert_eq!(count(&Dataset::open_both(&named).unwrap().0), [1, 2]);
 
@@ -115,10 +117,14 @@ mod tests {
         assert_ne!(names(&val), names(&other));
         let half = Spec { val_share: Some(0.5), ..spec.clone() };
         assert_eq!(count(&Dataset::open_both(&half).unwrap().1), [5, 3]);
-        for share in [0.0, 1.0, f64::NAN] {
+        for share in [0.0, 1.5, f64::NAN] {
             let wrong = Spec { val_share: Some(share), ..spec.clone() };
-            assert_has(&error(&wrong), &["--val-share: expected above 0 and below 1"]);
+            assert_has(&error(&wrong), &["--val-share: expected above 0 and at most 1"]);
         }
+        let all = Spec { val_share: Some(1.0), ..spec.clone() };
+        let classes = ["cat", "dog"].map(str::to_owned);
+        assert_eq!(count(&Dataset::open_val(&all, &classes).unwrap()), [10, 5]);
+        assert_has(&error(&all), &["no training images"]);
         folder.image("cow/1.png", 8, 8);
         assert_has(&error(&spec), &["class cow has a single image"]);
     }

@@ -70,6 +70,13 @@ impl Spec {
         Ok(if idx::looks_like(path) { Format::Idx } else { Format::Folder })
     }
 
+    /// The folder of the validation split, unless a share is held out.
+    fn val_folder(&self) -> Option<PathBuf> {
+        let names = self.val_names();
+        let mut folders = names.iter().map(|name| Path::new(&self.data).join(name));
+        folders.find(|folder| folder.is_dir()).filter(|_| self.val_share.is_none())
+    }
+
     /// What the validation split may be called: the name given and, for `val`, the usual ones.
     fn val_names(&self) -> Vec<&str> {
         match &self.val_split[..] {
@@ -112,16 +119,7 @@ impl Dataset {
     /// Reads training and validation data.
     pub fn open_both(spec: &Spec) -> Result<(Dataset, Dataset)> {
         let place = || format!("--data {}", spec.data);
-        let share = spec.val_share.unwrap_or(SHARE);
-        ensure!(
-            share > 0.0 && share < 1.0,
-            "--val-share: expected above 0 and below 1, got {share}"
-        );
-        let (train, val) = match spec.format()? {
-            Format::Builtin => Self::builtin(spec),
-            Format::Idx => Self::idx(spec).with_context(place),
-            Format::Folder => Self::folder(spec).with_context(place),
-        }?;
+        let (train, val) = Self::read(spec)?;
         for (data, split) in [(&train, "training"), (&val, "validation")] {
             ensure!(!data.items.is_empty(), "{}: no {split} images", place());
         }
@@ -135,6 +133,38 @@ impl Dataset {
             train.counts().filter(|(_, n)| *n == 0).map(|(name, _)| name).collect();
         ensure!(absent.is_empty(), "{}: no training image of {}", place(), absent.join(", "));
         Ok((train, val))
+    }
+
+    /// Reads validation data with classes that are known; training data need not be there.
+    pub fn open_val(spec: &Spec, classes: &[String]) -> Result<Dataset> {
+        let place = || format!("--data {}", spec.data);
+        let known = Spec { classes: Some(classes.to_vec()), ..spec.clone() };
+        let val = match (spec.format()?, spec.val_folder(), spec.val_share) {
+            (Format::Folder, Some(val), _) => {
+                folder::read(&val, Some(classes)).with_context(place)?
+            }
+            (Format::Idx, _, None) => {
+                let val = idx::read(Path::new(&spec.data), "--val-split", &spec.val_names());
+                val.and_then(|val| Self::of_idx(val, classes)).with_context(place)?
+            }
+            _ => Self::read(&known)?.1,
+        };
+        ensure!(!val.items.is_empty(), "{}: no validation images", place());
+        Ok(val)
+    }
+
+    fn read(spec: &Spec) -> Result<(Dataset, Dataset)> {
+        let place = || format!("--data {}", spec.data);
+        let share = spec.val_share.unwrap_or(SHARE);
+        ensure!(
+            share > 0.0 && share <= 1.0,
+            "--val-share: expected above 0 and at most 1, got {share}"
+        );
+        match spec.format()? {
+            Format::Builtin => Self::builtin(spec),
+            Format::Idx => Self::idx(spec).with_context(place),
+            Format::Folder => Self::folder(spec).with_context(place),
+        }
     }
 
     fn builtin(spec: &Spec) -> Result<(Dataset, Dataset)> {
@@ -167,42 +197,46 @@ impl Dataset {
             let most = train.labels.values.iter().max().copied().unwrap_or(0);
             (0..=most).map(|class| class.to_string()).collect()
         });
-        let of = |pair: idx::Pair| -> Result<Dataset> {
-            let (height, width) = (pair.images.sizes[1], pair.images.sizes[2]);
-            let images = pair.images.values.chunks_exact(width * height);
-            let items = images.zip(&pair.labels.values).enumerate().map(|(i, (image, &label))| {
-                let class = usize::from(label);
-                ensure!(
-                    class < classes.len(),
-                    "{}: offset {}: label {label}, and there are {} classes",
-                    pair.paths[1].display(),
-                    pair.labels.start + i,
-                    classes.len()
-                );
-                let image = GrayImage::from_raw(width as u32, height as u32, image.to_vec());
-                Ok(Item { image: Source::Grey(image.context("the chunks have the size")?), class })
-            });
-            Ok(Dataset {
-                items: items.collect::<Result<_>>()?,
-                classes: classes.clone(),
-                origin: format!("IDX {}", pair.paths[0].display()),
-                channels: 1,
-            })
-        };
+        let train = Self::of_idx(train, &classes)?;
         let val = match spec.val_share {
-            None => Some(of(idx::read(root, "--val-split", &spec.val_names())?)?),
+            None => {
+                let val = idx::read(root, "--val-split", &spec.val_names())?;
+                Some(Self::of_idx(val, &classes)?)
+            }
             Some(_) => None,
         };
-        Self::split(of(train)?, val, spec)
+        Self::split(train, val, spec)
+    }
+
+    fn of_idx(pair: idx::Pair, classes: &[String]) -> Result<Dataset> {
+        let (height, width) = (pair.images.sizes[1], pair.images.sizes[2]);
+        let images = pair.images.values.chunks_exact(width * height);
+        let items = images.zip(&pair.labels.values).enumerate().map(|(i, (image, &label))| {
+            let class = usize::from(label);
+            ensure!(
+                class < classes.len(),
+                "{}: offset {}: label {label} is not below the number of classes, {}",
+                pair.paths[1].display(),
+                pair.labels.start + i,
+                classes.len()
+            );
+            let image = GrayImage::from_raw(width as u32, height as u32, image.to_vec());
+            Ok(Item { image: Source::Grey(image.context("the chunks have the size")?), class })
+        });
+        Ok(Dataset {
+            items: items.collect::<Result<_>>()?,
+            classes: classes.to_vec(),
+            origin: format!("IDX {}", pair.paths[0].display()),
+            channels: 1,
+        })
     }
 
     fn folder(spec: &Spec) -> Result<(Dataset, Dataset)> {
         let root = Path::new(&spec.data);
         let train = root.join(&spec.train_split);
-        let vals: Vec<PathBuf> = spec.val_names().iter().map(|name| root.join(name)).collect();
-        let val = vals.iter().find(|val| val.is_dir()).filter(|_| spec.val_share.is_none());
+        let val = spec.val_folder();
         if !train.is_dir() {
-            if let Some(val) = val {
+            if let Some(val) = &val {
                 bail!(
                     "--train-split {}: there is {}, and no {}",
                     spec.train_split,
@@ -217,10 +251,10 @@ impl Dataset {
             "--val-split {}: there is {}, and no {}; --val-share {SHARE} holds out a part of it",
             spec.val_split,
             train.display(),
-            vals[0].display()
+            root.join(&spec.val_split).display()
         );
         let train = folder::read(&train, spec.classes.as_deref())?;
-        let val = val.map(|val| folder::read(val, Some(&train.classes))).transpose()?;
+        let val = val.map(|val| folder::read(&val, Some(&train.classes))).transpose()?;
         Self::split(train, val, spec)
     }
 
@@ -237,11 +271,12 @@ impl Dataset {
                 (0..train.items.len()).filter(|&i| train.items[i].class == class).collect();
             let count = of_class.len();
             ensure!(
-                count != 1,
+                count != 1 || share == 1.0,
                 "--val-share {share}: class {name} has a single image, which cannot be shared"
             );
             of_class.shuffle(&mut seeded(&[spec.seed, class as u64]));
-            let take = ((count as f64 * share).round() as usize).clamp(1, count.max(2) - 1);
+            let most = if share < 1.0 { count.max(2) - 1 } else { count };
+            let take = ((count as f64 * share).round() as usize).max(1).min(most);
             of_class.iter().take(take).for_each(|&i| held_out[i] = true);
         }
         let part = |out: bool| {

@@ -158,7 +158,8 @@ mod tests {
         for (i, size) in [(8, 8), (20, 10), (5, 9)].into_iter().enumerate() {
             folder.image(&format!("{i}.png"), size.0, size.1);
         }
-        let item = |i| Item { image: Source::File(folder.path(&format!("{i}.png"))), class: i % 2 };
+        let item =
+            |i: usize| Item { image: Source::File(folder.path(&format!("{i}.png"))), class: i % 2 };
         Dataset {
             classes: vec!["a".to_owned(), "b".to_owned()],
             items: (0..3).map(item).collect(),

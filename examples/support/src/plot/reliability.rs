@@ -54,7 +54,7 @@ impl Reliability<'_> {
             .bold_line_style(RGBColor(225, 225, 225))
             .draw()
             .map_err(text)?;
-        let grey = RGBColor(150, 150, 150);
+        let grey = RGBColor(150, 150, 150).mix(1.);
         let bars = self.bars.iter().map(|bar| block([(bar.low, 0.), (bar.high, bar.share)], grey));
         chart.draw_series(bars).map_err(text)?;
         Ok(())
@@ -83,22 +83,25 @@ impl Reliability<'_> {
             .draw()
             .map_err(text)?;
         let [blue, orange] = [COLOURS[0], COLOURS[1]];
-        let means =
-            || self.bars.iter().filter_map(|bar| bar.mean.map(|(c, a)| (bar.low, bar.high, c, a)));
-        let bars =
-            means().map(|(low, high, _, accuracy)| block([(low, 0.), (high, accuracy)], blue));
-        chart
-            .draw_series(bars)
-            .map_err(text)?
-            .label("accuracy")
-            .legend(move |(x, y)| Rectangle::new([(x + 4, y - 4), (x + 14, y + 5)], blue.filled()));
-        let gaps = means().map(|(low, high, confidence, accuracy)| {
-            let ends = [accuracy.min(confidence), accuracy.max(confidence)];
-            Rectangle::new([(low, ends[0]), (high, ends[1])], orange.mix(0.45).filled())
-        });
-        chart.draw_series(gaps).map_err(text)?.label("gap to confidence").legend(move |(x, y)| {
-            Rectangle::new([(x + 4, y - 4), (x + 14, y + 5)], orange.mix(0.45).filled())
-        });
+        // Below both; between them where the accuracy is greater, and where the confidence is.
+        type Ends = fn(f64, f64) -> (f64, f64);
+        let parts: [(&str, RGBAColor, Ends); 3] = [
+            ("accuracy", blue.mix(1.), |confidence, accuracy| (0., accuracy.min(confidence))),
+            ("above the confidence", blue.mix(0.5), |confidence, accuracy| (confidence, accuracy)),
+            ("below the confidence", orange.mix(0.5), |confidence, accuracy| {
+                (accuracy, confidence)
+            }),
+        ];
+        for (name, colour, ends) in parts {
+            let bars = self.bars.iter().filter_map(|bar| {
+                let (confidence, accuracy) = bar.mean?;
+                let (from, to) = ends(confidence, accuracy);
+                (from <= to).then(|| block([(bar.low, from), (bar.high, to)], colour))
+            });
+            chart.draw_series(bars).map_err(text)?.label(name).legend(move |(x, y)| {
+                Rectangle::new([(x + 4, y - 4), (x + 14, y + 5)], colour.filled())
+            });
+        }
         let black = RGBColor(60, 60, 60);
         let diagonal = [(0., 0.), (1., 1.)];
         chart.draw_series(DashedLineSeries::new(diagonal, 6, 5, black.into())).map_err(text)?;
@@ -114,7 +117,7 @@ impl Reliability<'_> {
 }
 
 /// A filled bar with a little room to its neighbours.
-fn block(corners: [(f64, f64); 2], colour: RGBColor) -> Rectangle<(f64, f64)> {
+fn block(corners: [(f64, f64); 2], colour: RGBAColor) -> Rectangle<(f64, f64)> {
     let mut block = Rectangle::new(corners, colour.filled());
     block.set_margin(0, 0, 1, 1);
     block

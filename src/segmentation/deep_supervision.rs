@@ -252,7 +252,7 @@ impl DeepSupervision<crate::DiceLoss> {
 fn as_large(what: &'static str, map: &Tensor, output: &Tensor) -> Result<Tensor> {
     let (size, wanted) = (map.size(), output.size());
     let spatial = wanted.len().saturating_sub(2);
-    let ok = size.len() >= spatial + 1 && size.len() <= wanted.len() && wanted.len() >= 2;
+    let ok = size.len() > spatial && size.len() <= wanted.len() && wanted.len() >= 2;
     let expected = format!("of {} or {} dimensions", wanted.len().saturating_sub(1), wanted.len());
     check::shape_is(NAME, what, map, ok, &expected)?;
     let mut resized = map.shallow_clone();

@@ -19,8 +19,11 @@ from torchvision import ops
 
 import bench_torch_adversarial
 import bench_torch_classification
+import bench_torch_compound
+import bench_torch_distance
 import bench_torch_images
 import bench_torch_overlap
+import bench_torch_regression
 
 
 class Inputs:
@@ -333,8 +336,11 @@ SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_f
 FAMILIES = [
     bench_torch_adversarial,
     bench_torch_classification,
+    bench_torch_compound,
+    bench_torch_distance,
     bench_torch_images,
     bench_torch_overlap,
+    bench_torch_regression,
 ]
 
 

@@ -3,8 +3,11 @@
 
 mod adversarial;
 mod classification;
+mod compound;
+mod distance;
 mod images;
 mod overlap;
+mod regression;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -52,8 +55,11 @@ pub struct Job {
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     adversarial::job,
     classification::case,
+    compound::job,
+    distance::job,
     images::job,
     overlap::job,
+    regression::case,
 ];
 
 impl Job {

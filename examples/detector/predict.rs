@@ -6,14 +6,17 @@ use crate::{
     options::{Output, Predict},
     report, weights,
 };
-use anyhow::{Context, Result, bail, ensure};
-use examples_support::{draw, files, png, progress::Progress, train};
+use anyhow::{Result, bail};
+use examples_support::{
+    draw, files,
+    images::{find, unique_stem},
+    png,
+    progress::Progress,
+    train,
+};
 use image::RgbImage;
 use serde::Serialize;
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write, path::Path};
 use tch::{Kind, Tensor};
 
 #[derive(Serialize)]
@@ -79,46 +82,6 @@ pub fn run(options: &Predict) -> Result<()> {
         bail!("{} images could not be read:\n  {}", unreadable.len(), unreadable.join("\n  "));
     }
     Ok(())
-}
-
-/// The images named, and those in the folders named, in order.
-fn find(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut images = Vec::new();
-    for source in sources {
-        if !source.is_dir() {
-            ensure!(source.exists(), "{}: no such image or folder", source.display());
-            images.push(source.clone());
-            continue;
-        }
-        let before = images.len();
-        let entries = std::fs::read_dir(source)
-            .with_context(|| format!("cannot read the folder {}", source.display()))?;
-        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
-        paths.retain(|path| is_image(path));
-        paths.sort();
-        images.extend(paths);
-        ensure!(
-            images.len() > before,
-            "{}: no .jpg, .jpeg or .png in this folder",
-            source.display()
-        );
-    }
-    Ok(images)
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-}
-
-/// The file's stem, with its folder where another image has the same.
-fn unique_stem(path: &Path, all: &[PathBuf]) -> String {
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let own = stem(path);
-    if all.iter().filter(|other| stem(other) == own).count() == 1 {
-        return own;
-    }
-    path.to_string_lossy().trim_start_matches(['.', '/']).replace(['/', '\\', '.'], "_")
 }
 
 fn save_picture(path: &Path, image: &RgbImage, found: &[Found], classes: &[String]) -> Result<()> {

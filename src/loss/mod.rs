@@ -8,7 +8,7 @@ mod named;
 mod options;
 
 pub use combine::{FnLoss, LossParts, WeightedSum};
-pub use named::{Entry, Input, Registry, Target, by_name, catalogue, parse};
+pub use named::{Entry, Input, Registry, Target, Term, by_name, catalogue, parse, terms};
 pub use options::{OptionType, Options, Reader, Value};
 
 pub(crate) use named::named_loss;

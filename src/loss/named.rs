@@ -303,44 +303,18 @@ impl Registry {
     ///
     /// Class weights and other lists are put on `device`. See [`parse`].
     pub fn parse(&self, text: &str, device: Device) -> Result<Box<dyn Loss>> {
-        let error = |message| LossError::Parse { text: text.to_owned(), message };
-        let mut terms = Vec::new();
-        for term in split(text, '+') {
-            let (coefficient, call) = match split(term, '*')[..] {
-                [call] => (1.0, call),
-                [coefficient, call] => (
-                    coefficient.trim().parse::<f64>().map_err(|_| {
-                        error(format!("expected a number before *, got `{}`", coefficient.trim()))
-                    })?,
-                    call,
-                ),
-                _ => return Err(error(format!("more than one * in `{}`", term.trim()))),
-            };
-            let call = call.trim();
-            let (name, options) = match call.split_once('(') {
-                None => (call, ""),
-                Some((name, rest)) => (
-                    name.trim(),
-                    rest.strip_suffix(')')
-                        .ok_or_else(|| error(format!("`{call}` has no ) at its end")))?,
-                ),
-            };
-            if name.is_empty() {
-                return Err(error("expected the name of a loss".to_owned()));
-            }
-            let options = options.parse::<Options>()?.device(device);
-            terms.push((name, coefficient, self.by_name(name, &options)?));
-        }
-        match terms.pop() {
-            Some((_, 1.0, only)) if terms.is_empty() => Ok(only),
-            last => {
-                let terms = terms.into_iter().chain(last);
-                let sum = terms.fold(WeightedSum::new(), |sum, (name, coefficient, loss)| {
-                    sum.add(name, coefficient, loss)
-                });
-                Ok(Box::new(sum))
+        let make = |term: &Term| self.by_name(&term.name, &term.options.clone().device(device));
+        let terms = terms(text)?;
+        if let [only] = &terms[..] {
+            if only.coefficient == 1.0 {
+                return make(only);
             }
         }
+        let mut sum = WeightedSum::new();
+        for term in &terms {
+            sum = sum.add(&term.name, term.coefficient, make(term)?);
+        }
+        Ok(Box::new(sum))
     }
 
     /// Up to three names like one that is not there.
@@ -414,6 +388,65 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Loss>> {
 /// ```
 pub fn parse(text: &str, device: Device) -> Result<Box<dyn Loss>> {
     Registry::default().parse(text, device)
+}
+
+/// One term of a sum of losses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Term {
+    /// What its loss is multiplied with.
+    pub coefficient: f64,
+    /// The name of the loss as it was written.
+    pub name: String,
+    /// The options in the parentheses.
+    pub options: Options,
+}
+
+/// The terms of the sum that [`parse`] makes of a text, for a caller who adds options or treats
+/// some losses in another way.
+///
+/// # Errors
+///
+/// A text that is no sum of losses. Whether there are losses of these names is not looked at.
+///
+/// # Examples
+///
+/// ```
+/// use tch_losses::loss;
+///
+/// let terms = loss::terms("dice + 0.5*ce(label_smoothing=0.1)")?;
+/// assert_eq!((terms[1].coefficient, &terms[1].name[..]), (0.5, "ce"));
+/// assert_eq!(terms[1].options, "label_smoothing=0.1".parse()?);
+/// # Ok::<(), tch_losses::LossError>(())
+/// ```
+pub fn terms(text: &str) -> Result<Vec<Term>> {
+    let error = |message| LossError::Parse { text: text.to_owned(), message };
+    let term = |term: &str| {
+        let (coefficient, call) = match split(term, '*')[..] {
+            [call] => (1.0, call),
+            [coefficient, call] => {
+                let number = coefficient.trim();
+                let wrong = |_| error(format!("expected a number before *, got `{number}`"));
+                (number.parse().map_err(wrong)?, call)
+            }
+            _ => return Err(error(format!("more than one * in `{}`", term.trim()))),
+        };
+        let call = call.trim();
+        let (name, options) = match call.split_once('(') {
+            None => (call, ""),
+            Some((name, rest)) => {
+                let options = rest.strip_suffix(')');
+                (
+                    name.trim(),
+                    options.ok_or_else(|| error(format!("`{call}` has no ) at its end")))?,
+                )
+            }
+        };
+        if name.is_empty() {
+            return Err(error("expected the name of a loss".to_owned()));
+        }
+        Ok(Term { coefficient, name: name.to_owned(), options: options.parse()? })
+    };
+    split(text, '+').into_iter().map(term).collect()
 }
 
 /// Every loss of this crate, room by room; `cargo run --example catalogue` prints it.

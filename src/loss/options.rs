@@ -137,6 +137,11 @@ impl Options {
         self
     }
 
+    /// The value of an option, if it is set.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
     /// Where tensors given as lists, such as class weights, are put; the CPU by default.
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;

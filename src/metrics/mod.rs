@@ -1,15 +1,23 @@
 //! Metrics that say how good a model is.
 
+mod calibration;
+mod cl_dice;
 mod coco;
+mod confusion;
 mod coverage;
 mod frechet;
 mod inception_score;
 mod kernel_distance;
 mod psnr;
+mod ssim;
+mod surface;
 
+pub use calibration::{Calibration, ReliabilityBin};
+pub use cl_dice::{cl_dice, f_cl_dice};
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
 };
+pub use confusion::ConfusionMatrix;
 pub use coverage::{ManifoldMetrics, f_manifold_metrics, manifold_metrics};
 pub use frechet::FeatureStatistics;
 pub use inception_score::{InceptionScore, f_inception_score, inception_score};
@@ -18,6 +26,11 @@ pub use kernel_distance::{
     polynomial_mmd,
 };
 pub use psnr::{PsnrLoss, f_psnr, psnr};
+pub use ssim::{
+    MS_SSIM_WEIGHTS, MsSsimLoss, SsimLoss, SsimOptions, SsimPadding, SsimWindow, f_ms_ssim, f_ssim,
+    f_ssim_map, ms_ssim, ssim, ssim_map,
+};
+pub use surface::SurfaceDistances;
 
 use crate::{LossError, Result, check, loss::Entry};
 use tch::{Kind, Tensor};
@@ -44,5 +57,5 @@ fn features(
 }
 
 pub(crate) fn entries() -> Vec<Entry> {
-    [PsnrLoss::entries()].concat()
+    [PsnrLoss::entries(), SsimLoss::entries(), MsSsimLoss::entries()].concat()
 }

@@ -189,14 +189,26 @@ impl Region {
         terms: Terms,
         averaging: Averaging,
     ) -> Result<Sums<'_>> {
-        check::reduction(loss, self.reduction)?;
         let kept = self.kept(loss, input)?;
         let counting = Counting { mask: weight, ignore_index: &self.ignore_index, terms };
         let mut sums = overlap(loss, "input", input, self.apply_nonlin, target, &counting)?;
-        let weights = self.weights(loss, kept.as_deref(), input, &sums.tp)?;
         if let Some(kept) = &kept {
             sums = sums.map(|sum| select(sum, kept))?;
         }
+        self.of_kept(loss, input, sums, kept.as_deref(), averaging)
+    }
+
+    /// The sums of the classes kept, taken by the loss itself.
+    pub(crate) fn of_kept(
+        &self,
+        loss: &'static str,
+        input: &Tensor,
+        mut sums: Overlap,
+        kept: Option<&[i64]>,
+        averaging: Averaging,
+    ) -> Result<Sums<'_>> {
+        check::reduction(loss, self.reduction)?;
+        let weights = self.weights(loss, kept, input, &sums.tp)?;
         if self.aggregate == Aggregate::Batch {
             sums.pixels *= input.size()[0];
             sums = sums.map(|sum| Ok(sum.f_sum_dim_intlist(0, true, None::<Kind>)?))?;
@@ -208,8 +220,28 @@ impl Region {
         }
     }
 
+    /// Sums made by other means, already over what `aggregate` says: a row for each image or one, a
+    /// column for each class.
+    pub(crate) fn of_rows(
+        &self,
+        loss: &'static str,
+        input: &Tensor,
+        rows: Overlap,
+        weight_norm: WeightNorm,
+    ) -> Result<Sums<'_>> {
+        check::reduction(loss, self.reduction)?;
+        let kept = self.kept(loss, input)?;
+        let weights = self.weights(loss, kept.as_deref(), input, &rows.tp)?;
+        let overlap = match &kept {
+            Some(kept) => rows.map(|sum| select(sum, kept))?,
+            None => rows,
+        };
+        let averaging = Averaging { average: Average::Macro, weight_norm };
+        Ok(Sums { region: self, averaging, overlap, weights })
+    }
+
     /// The classes that have a score; `None` for all.
-    fn kept(&self, loss: &'static str, input: &Tensor) -> Result<Option<Vec<i64>>> {
+    pub(crate) fn kept(&self, loss: &'static str, input: &Tensor) -> Result<Option<Vec<i64>>> {
         let classes = input.size().get(1).copied().unwrap_or(0);
         let first = i64::from(!self.include_background);
         let refused = |option, expected, got| LossError::Param { loss, option, expected, got };
@@ -264,7 +296,7 @@ impl Region {
 }
 
 /// The columns of the classes kept; one column stands for all.
-fn select(sum: Tensor, kept: &[i64]) -> Result<Tensor> {
+pub(crate) fn select(sum: Tensor, kept: &[i64]) -> Result<Tensor> {
     if sum.size()[1] == 1 {
         return Ok(sum);
     }
@@ -319,37 +351,53 @@ impl Sums<'_> {
         score: Tensor,
         shape: impl Fn(Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let kind = score.f_kind()?;
-        let region = self.region;
-        let present = match region.empty_class {
-            EmptyClass::Smooth => None,
-            _ => Some(self.overlap.actual.f_gt(0.0)?),
-        };
-        let score = match (&present, region.empty_class) {
-            (Some(present), EmptyClass::FalsePositives) => {
-                let share = ratio(&self.overlap.predicted, &self.valid()?)?;
-                score.f_where_self(present, &share.f_rsub_scalar(1.0)?)?
+        let score = match self.region.empty_class {
+            EmptyClass::FalsePositives => {
+                let share = self.false_positives()?.f_rsub_scalar(1.0)?;
+                score.f_where_self(&self.present()?, &share)?
             }
             _ => score,
         };
-        let mut loss = shape(score)?;
+        self.reduce_shaped(shape(score)?)
+    }
+
+    /// The loss of what each score costs, (rows, columns).
+    pub(crate) fn reduce_costs(&self, cost: Tensor) -> Result<Tensor> {
+        self.reduce_shaped(match self.region.empty_class {
+            EmptyClass::FalsePositives => {
+                cost.f_where_self(&self.present()?, &self.false_positives()?)?
+            }
+            _ => cost,
+        })
+    }
+
+    fn present(&self) -> Result<Tensor> {
+        Ok(self.overlap.actual.f_gt(0.0)?)
+    }
+
+    /// The mean probability.
+    fn false_positives(&self) -> Result<Tensor> {
+        ratio(&self.overlap.predicted, &self.valid()?)
+    }
+
+    fn reduce_shaped(&self, mut loss: Tensor) -> Result<Tensor> {
+        let kind = loss.f_kind()?;
+        let region = self.region;
         // 1 for a score that counts, 0 for one of no pixels or of a class that is skipped.
         let mut counts = match &self.overlap.valid {
             Some(valid) => Some(valid.f_gt(0.0)?.f_to_kind(kind)?.f_expand_as(&loss)?),
             None => None,
         };
-        if let Some(present) = present {
-            let present = present.f_to_kind(kind)?;
-            match region.empty_class {
-                EmptyClass::Zero => loss = loss.f_mul(&present)?,
-                EmptyClass::Skip => {
-                    counts = Some(match counts {
-                        Some(counts) => counts.f_mul(&present)?,
-                        None => present,
-                    });
-                }
-                EmptyClass::Smooth | EmptyClass::FalsePositives => {}
+        match region.empty_class {
+            EmptyClass::Zero => loss = loss.f_mul(&self.present()?.f_to_kind(kind)?)?,
+            EmptyClass::Skip => {
+                let present = self.present()?.f_to_kind(kind)?;
+                counts = Some(match counts {
+                    Some(counts) => counts.f_mul(&present)?,
+                    None => present,
+                });
             }
+            EmptyClass::Smooth | EmptyClass::FalsePositives => {}
         }
         let shares = match (&counts, &self.weights) {
             (Some(counts), Some(weights)) => Some(counts.f_mul(weights)?),

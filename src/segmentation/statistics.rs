@@ -278,27 +278,7 @@ pub(crate) fn overlap(
     target: &Tensor,
     counting: &Counting,
 ) -> Result<Overlap> {
-    let Pixels { grid, probabilities, target, mask } =
-        Pixels::of(loss, what, input, nonlinearity, target, counting)?;
-    let kind = probabilities.f_kind()?;
-    let valid = match &mask {
-        Some(mask) => Some(sum(mask.shallow_clone())?),
-        None if grid.images * grid.count() == 0 => {
-            Some(Tensor::f_zeros([grid.images, 1], (kind, input.device()))?)
-        }
-        None => None,
-    };
-    let terms = counting.terms;
-    let few = grid.classes <= FEW_CLASSES && terms != Terms::Square;
-    let [tp, predicted, actual] = match target {
-        Target::Index(class) if few => {
-            let one_hot = grid.one_hot(&class, kind)?;
-            of_dense(probabilities, one_hot, mask, terms)?
-        }
-        Target::Index(class) => grid.of_index(probabilities, &class, mask, terms)?,
-        Target::Dense(dense) => of_dense(probabilities, dense, mask, terms)?,
-    };
-    Ok(Overlap { tp, predicted, actual, valid, pixels: grid.count() })
+    Pixels::of(loss, what, input, nonlinearity, target, counting)?.overlap(counting.terms)
 }
 
 /// Up to so many classes, one-hot targets made by comparison are faster than gathers, which pay for
@@ -339,7 +319,10 @@ impl Pixels {
             got => return Err(LossError::Kind { loss, what, expected: "floating-point", got }),
         };
         let target = grid.target(loss, target, input, kind)?;
-        let mask = counting.mask.map(|mask| grid.mask(loss, mask, input, kind)).transpose()?;
+        // `tp_fp_fn` has nnU-Net's name for what a loss calls weight.
+        let name = if what == "input" { "weight" } else { "loss_mask" };
+        let mask = counting.mask.map(|mask| grid.mask(loss, name, mask, input, kind));
+        let mask = mask.transpose()?;
         let (target, mask) = target.without(&counting.ignore_index.0, mask, kind)?;
         let probabilities = match nonlinearity {
             Nonlinearity::None => input.f_to_kind(kind)?,
@@ -348,6 +331,30 @@ impl Pixels {
         };
         let probabilities = probabilities.f_reshape(grid.shape())?;
         Ok(Pixels { grid, probabilities, target, mask })
+    }
+
+    /// The sums over the pixels.
+    pub(crate) fn overlap(self, terms: Terms) -> Result<Overlap> {
+        let Pixels { grid, probabilities, target, mask } = self;
+        let kind = probabilities.f_kind()?;
+        let valid = match &mask {
+            Some(mask) => Some(sum(mask.shallow_clone())?),
+            None if grid.images * grid.count() == 0 => {
+                Some(Tensor::f_zeros([grid.images, 1], (kind, probabilities.device()))?)
+            }
+            None => None,
+        };
+        let few = grid.classes <= FEW_CLASSES && terms != Terms::Square;
+        let pixels = grid.count();
+        let [tp, predicted, actual] = match target {
+            Target::Index(class) if few => {
+                let one_hot = grid.one_hot(&class, kind)?;
+                of_dense(probabilities, one_hot, mask, terms)?
+            }
+            Target::Index(class) => grid.of_index(probabilities, &class, mask, terms)?,
+            Target::Dense(dense) => of_dense(probabilities, dense, mask, terms)?,
+        };
+        Ok(Overlap { tp, predicted, actual, valid, pixels })
     }
 }
 
@@ -358,6 +365,13 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    pub(crate) fn shallow_clone(&self) -> Self {
+        match self {
+            Target::Index(class) => Target::Index(class.shallow_clone()),
+            Target::Dense(dense) => Target::Dense(dense.shallow_clone()),
+        }
+    }
+
     /// The target with what is ignored replaced by 0, and a mask that is 0 there too.
     fn without(
         self,
@@ -390,10 +404,11 @@ impl Target {
 }
 
 /// The shape of an input: N images of C classes and P pixels.
+#[derive(Clone)]
 pub(crate) struct Grid {
     pub(crate) images: i64,
     pub(crate) classes: i64,
-    pixels: Vec<i64>,
+    pub(crate) pixels: Vec<i64>,
 }
 
 impl Grid {
@@ -450,6 +465,7 @@ impl Grid {
     fn mask(
         &self,
         loss: &'static str,
+        name: &'static str,
         mask: &Tensor,
         input: &Tensor,
         kind: Kind,
@@ -457,13 +473,13 @@ impl Grid {
         let [plain, single, _] = self.shapes();
         let size = mask.size();
         let ok = size == plain || size == single;
-        check::shape_is(loss, "loss_mask", mask, ok, &format!("{plain:?} or {single:?}"))?;
-        check::device(loss, "loss_mask", mask, input)?;
-        let mask = check::in_kind(loss, "loss_mask", mask, kind)?;
+        check::shape_is(loss, name, mask, ok, &format!("{plain:?} or {single:?}"))?;
+        check::device(loss, name, mask, input)?;
+        let mask = check::in_kind(loss, name, mask, kind)?;
         Ok(mask.f_reshape([self.images, 1, self.count()])?)
     }
 
-    fn one_hot(&self, class: &Tensor, kind: Kind) -> Result<Tensor> {
+    pub(crate) fn one_hot(&self, class: &Tensor, kind: Kind) -> Result<Tensor> {
         let [images, classes, pixels] = self.shape();
         let one_hot = Tensor::f_empty(self.shape(), (kind, class.device()))?;
         let numbers = Tensor::f_arange(classes, (kind, class.device()))?;

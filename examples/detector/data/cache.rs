@@ -1,7 +1,8 @@
 //! Images at training size, held in memory as far as the budget goes.
 
-use super::{Dataset, Label, augment::resize_within, parallel};
+use super::{Dataset, Label, augment::resize_within};
 use anyhow::{Result, bail};
+use examples_support::parallel;
 use image::RgbImage;
 use std::{
     borrow::Cow,

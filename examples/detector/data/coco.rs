@@ -1,7 +1,8 @@
 //! COCO: one JSON file with images, annotations and categories.
 
-use super::{Checker, Classes, Found, Item, Label, Source, Split, images, read_text};
+use super::{Checker, Classes, Found, Item, Label, Source, Split, read_text, sizes::sizes};
 use anyhow::{Context, Result, bail, ensure};
+use examples_support::images;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::{
@@ -139,7 +140,7 @@ pub fn read(checker: &mut Checker, path: &Path, split: Split) -> Result<Found> {
         None => bail!("{}: no readable entry in images", json.display()),
     };
     let paths: Vec<PathBuf> = entries.iter().map(|(_, i)| folder.join(&i.file_name)).collect();
-    let sizes = images::sizes(checker, &paths)?;
+    let sizes = sizes(checker, &paths)?;
     let mut items = Vec::with_capacity(entries.len());
     for (((k, entry), path), size) in entries.into_iter().zip(paths).zip(sizes) {
         let Some((width, height)) = size else { continue };

@@ -4,17 +4,10 @@ use super::{
     augment::{Augment, Tile, Transform, render},
     cache::Cache,
 };
-use anyhow::{Result, anyhow};
-use examples_support::rng::seeded;
+use anyhow::Result;
+use examples_support::{ahead::Ahead, rng::seeded};
 use rand::{Rng as _, seq::SliceRandom};
-use std::{
-    iter::once,
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
-    thread,
-};
+use std::{iter::once, sync::Arc};
 
 /// How batches are made.
 #[derive(Debug, Clone)]
@@ -82,28 +75,14 @@ impl Loader {
     }
 
     /// Starts the background threads of an epoch, from 0. Dropping the iterator ends them.
-    pub fn epoch(&self, epoch: usize) -> Epoch {
+    pub fn epoch(&self, epoch: usize) -> Ahead<Result<Batch>> {
         let mut order: Vec<usize> = (0..self.cache.dataset.len()).collect();
         if self.options.shuffle {
             order.shuffle(&mut seeded(&[self.options.seed, epoch as u64]));
         }
-        let order = Arc::new(order);
-        let batches = self.batches();
-        let workers = self.options.workers.clamp(1, batches.max(1));
-        // Worker k makes the batches k, k + workers, ... in turn, so the order needs no sorting.
-        let start = |k: usize| {
-            let (send, receive) = sync_channel(self.options.ahead.max(1));
-            let (loader, order) = (self.clone(), order.clone());
-            thread::spawn(move || {
-                for number in (k..batches).step_by(workers) {
-                    if send.send(loader.make(&order, number, epoch)).is_err() {
-                        return;
-                    }
-                }
-            });
-            receive
-        };
-        Epoch { workers: (0..workers).map(start).collect(), next: 0, batches }
+        let loader = self.clone();
+        let make = move |number| loader.make(&order, number, epoch);
+        Ahead::start(self.batches(), self.options.workers, self.options.ahead, make)
     }
 
     fn make(&self, order: &[usize], number: usize, epoch: usize) -> Result<Batch> {
@@ -154,34 +133,6 @@ impl Loader {
         Ok(made)
     }
 }
-
-/// The batches of one epoch, in order.
-#[derive(Debug)]
-pub struct Epoch {
-    workers: Vec<Receiver<Result<Batch>>>,
-    next: usize,
-    batches: usize,
-}
-
-impl Iterator for Epoch {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.batches {
-            return None;
-        }
-        let received = self.workers[self.next % self.workers.len()].recv();
-        self.next += 1;
-        Some(received.unwrap_or_else(|_| Err(anyhow!("a data thread ended with a panic"))))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.batches - self.next;
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for Epoch {}
 
 #[cfg(test)]
 mod tests {

@@ -3,9 +3,8 @@
 pub mod augment;
 pub mod cache;
 mod coco;
-mod images;
 pub mod loader;
-mod parallel;
+mod sizes;
 #[cfg(test)]
 mod testing;
 mod voc;
@@ -13,7 +12,12 @@ mod yolo;
 
 use anyhow::{Context, Result, bail, ensure};
 pub use examples_support::builtin::Split;
-use examples_support::builtin::{self, Scenes};
+use examples_support::{
+    builtin::{self, Scenes},
+    images::{self, decode},
+    issues::{self, Issue},
+    parallel,
+};
 use image::RgbImage;
 use std::{
     collections::HashSet,
@@ -21,8 +25,6 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
 };
-
-pub use images::decode;
 
 /// How a data set is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,26 +150,6 @@ pub struct Item {
     pub labels: Vec<Label>,
 }
 
-/// Something malformed in the data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issue {
-    /// The file it is in.
-    pub file: PathBuf,
-    /// Its line, from 1; none where the whole file is meant.
-    pub line: Option<usize>,
-    /// What is wrong.
-    pub message: String,
-}
-
-impl fmt::Display for Issue {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}", self.file.display(), self.message),
-            None => write!(f, "{}: {}", self.file.display(), self.message),
-        }
-    }
-}
-
 /// What was left out or changed without being an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
@@ -238,7 +220,7 @@ impl Dataset {
             issues.is_empty() || spec.skip_bad_labels,
             "{}: {}\n--skip-bad-labels leaves them out",
             place(),
-            list_issues(&issues)
+            issues::list(&issues)
         );
         let origin = format!("{format} {}", found.origin.display());
         ensure!(!found.items.is_empty(), "{}: no images in {origin}", place());
@@ -404,22 +386,6 @@ fn detect(path: &Path) -> Result<Format> {
          COCO: annotations/*.json, or <split>/_annotations.coco.json\n\
          --format says which it is"
     )
-}
-
-/// The first twenty issues, one a line, and how many more there are.
-pub fn list_issues(issues: &[Issue]) -> String {
-    const SHOWN: usize = 20;
-    let mut text = match issues.len() {
-        1 => "1 thing is malformed:".to_owned(),
-        n => format!("{n} things are malformed:"),
-    };
-    for issue in issues.iter().take(SHOWN) {
-        let _ = write!(text, "\n  {issue}");
-    }
-    if issues.len() > SHOWN {
-        let _ = write!(text, "\n  and {} more", issues.len() - SHOWN);
-    }
-    text
 }
 
 /// The rules that every format shares, and what they found.

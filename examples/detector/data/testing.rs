@@ -1,11 +1,9 @@
 //! Small data sets on disk for the tests.
 
 use super::{DataSpec, Dataset, Split};
-use image::{Rgb, RgbImage};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use examples_support::testing;
+pub use examples_support::testing::assert_has;
+use std::{ops::Deref, path::Path};
 
 impl DataSpec {
     /// `data` read with the usual options.
@@ -28,46 +26,26 @@ impl DataSpec {
     }
 }
 
-/// A temporary folder, removed at the end.
-pub struct Folder(PathBuf);
+/// A temporary folder with data.
+pub struct Folder(testing::Folder);
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+impl Deref for Folder {
+    type Target = testing::Folder;
+
+    fn deref(&self) -> &testing::Folder {
+        &self.0
     }
 }
 
 impl Folder {
     /// An empty folder; `name` must be unique among the tests.
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("detector-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn path(&self, file: &str) -> PathBuf {
-        self.0.join(file)
-    }
-
-    pub fn text(&self, file: &str, text: &str) {
-        let path = self.path(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// A coloured ramp.
-    pub fn image(&self, file: &str, width: u32, height: u32) {
-        let path = self.path(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        RgbImage::from_fn(width, height, |x, y| Rgb([(2 * x) as u8, (2 * y) as u8, 99]))
-            .save(path)
-            .unwrap();
+        Self(testing::Folder::new(name))
     }
 
     /// The defaults for a data set in this folder.
     pub fn spec(&self) -> DataSpec {
-        DataSpec::new(self.0.to_string_lossy())
+        DataSpec::new(self.root().to_string_lossy())
     }
 
     pub fn open(&self) -> anyhow::Result<Dataset> {
@@ -77,7 +55,7 @@ impl Folder {
     /// The error of opening, without the path of the folder.
     pub fn error(&self, spec: &DataSpec) -> String {
         let error = Dataset::open(spec, Split::Train).expect_err("the data are wrong");
-        format!("{error:#}").replace(&format!("{}/", self.0.display()), "")
+        format!("{error:#}").replace(&format!("{}/", self.root().display()), "")
     }
 
     /// VOC: a (80 x 40) and c with objects, b (40 x 60) without, in train; d in val.
@@ -117,13 +95,6 @@ pub fn voc(objects: &[(&str, &str, [i32; 4])]) -> String {
 pub fn boxes(data: &Dataset, item: usize) -> Vec<(&str, [f32; 4])> {
     let label = |l: &super::Label| (&data.classes[l.class][..], l.xyxy);
     data.items[item].labels.iter().map(label).collect()
-}
-
-/// Asserts that `text` has each of `parts`.
-pub fn assert_has(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "'{part}' is not in: {text}");
-    }
 }
 
 /// The path of a file as a string.

@@ -1,7 +1,8 @@
 //! Pascal VOC: one XML file per image, corners counted from 1, the last pixel included.
 
-use super::{Checker, Classes, Found, Item, Label, Source, Split, images, parallel, read_text};
+use super::{Checker, Classes, Found, Item, Label, Source, Split, read_text, sizes::sizes};
 use anyhow::{Result, bail, ensure};
+use examples_support::{images, parallel};
 use roxmltree::{Document, Node};
 use std::{
     collections::{BTreeSet, HashSet},
@@ -22,7 +23,7 @@ pub fn read(checker: &mut Checker, root: &Path, split: Split) -> Result<Found> {
         .filter(|name| seen.insert(*name))
         .collect();
     let paths: Vec<PathBuf> = names.iter().map(|name| find_image(root, name)).collect();
-    let sizes = images::sizes(checker, &paths)?;
+    let sizes = sizes(checker, &paths)?;
 
     let found = match &checker.spec.classes {
         Some(classes) => classes.clone(),

@@ -1,7 +1,8 @@
 //! YOLO: for each image a text file with lines `class cx cy width height`, as fractions of the image.
 
-use super::{Checker, Classes, Found, Item, Label, Source, Split, images, read_text};
+use super::{Checker, Classes, Found, Item, Label, Source, Split, read_text, sizes::sizes};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use examples_support::images;
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 use std::{
     collections::HashSet,
@@ -48,7 +49,7 @@ pub fn read(checker: &mut Checker, path: &Path, split: Split) -> Result<Found> {
         origin.display()
     );
     let classes = Classes::new(checker.spec, &names)?;
-    let sizes = images::sizes(checker, &paths)?;
+    let sizes = sizes(checker, &paths)?;
     let mut items = Vec::with_capacity(paths.len());
     let mut first_missing = None;
     let mut label_files = 0;

@@ -7,7 +7,7 @@ use crate::{
     resample::{place, resize},
     rng::{Rng, seeded},
 };
-use image::{Rgb, RgbImage};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::Rng as _;
 use std::{array, sync::LazyLock};
 
@@ -50,6 +50,8 @@ pub struct Scene {
     pub image: RgbImage,
     /// One to six digits.
     pub objects: Vec<Object>,
+    /// The digit of each pixel: 0 for none, else 1 + class.
+    pub mask: GrayImage,
 }
 
 /// Digits in the training split.
@@ -59,17 +61,28 @@ const CELL: [f32; 2] = [0.12, 0.42];
 /// Greatest share of the smaller box that two boxes may have in common.
 const OVERLAP: f32 = 0.15;
 
+/// The digits of a split by themselves, in the order of the data set.
+pub fn digits(split: Split) -> &'static [Digit] {
+    let (train, val) = ASSETS.digits.split_at(TRAIN_DIGITS);
+    match split {
+        Split::Train => train,
+        Split::Val => val,
+    }
+}
+
 impl Scenes {
     /// Scene `index`: the same for the same split, size, seed and index.
     pub fn scene(&self, index: u64) -> Scene {
         let assets = &*ASSETS;
         let rng = &mut seeded(&[self.seed, self.split as u64, index]);
-        let (digits, photos) = match self.split {
-            Split::Train => (&assets.digits[..TRAIN_DIGITS], &assets.train),
-            Split::Val => (&assets.digits[TRAIN_DIGITS..], &assets.val),
+        let digits = digits(self.split);
+        let photos = match self.split {
+            Split::Train => &assets.train,
+            Split::Val => &assets.val,
         };
         let mut image = background(&photos[rng.random_range(0..photos.len())], self.size, rng);
         let mut objects: Vec<Object> = Vec::new();
+        let mut mask = GrayImage::new(self.size.0, self.size.1);
         for _ in 0..rng.random_range(1..=6) {
             // In a crowded scene a digit may find no room; the first always does.
             for _ in 0..3 {
@@ -79,12 +92,13 @@ impl Scenes {
                 let place = (0..8).find_map(|_| ink.fit(self.size, rng).filter(|&b| apart(b)));
                 if let Some(xyxy) = place {
                     ink.print(&mut image, xyxy, rng);
+                    ink.stamp(&mut mask, xyxy, digit.class);
                     objects.push(Object { class: digit.class, xyxy });
                     break;
                 }
             }
         }
-        Scene { image, objects }
+        Scene { image, objects, mask }
     }
 }
 
@@ -195,6 +209,16 @@ impl Ink {
             }
         }
     }
+
+    /// Marks the pixels of which the digit covers at least half.
+    fn stamp(&self, mask: &mut GrayImage, [left, top, ..]: [f32; 4], class: usize) {
+        for (y, covers) in self.cover.chunks_exact(self.width).enumerate() {
+            for (x, _) in covers.iter().enumerate().filter(|(_, cover)| **cover >= 0.5) {
+                let at = (left as u32 + x as u32, top as u32 + y as u32);
+                mask.put_pixel(at.0, at.1, Luma([1 + class as u8]));
+            }
+        }
+    }
 }
 
 /// A random colour that differs in brightness from a background of this brightness and unrest.
@@ -247,10 +271,13 @@ fn overlap(a: [f32; 4], b: [f32; 4]) -> f32 {
     width * height / area(a).min(area(b))
 }
 
-struct Digit {
-    class: usize,
-    // Share of ink in each cell.
-    ink: [[f32; 8]; 8],
+/// A handwritten digit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Digit {
+    /// The digit.
+    pub class: usize,
+    /// The share of ink in each cell, row by row.
+    pub ink: [[f32; 8]; 8],
 }
 
 /// A photograph, and copies of half, a quarter and an eighth of its size.
@@ -272,7 +299,7 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
         };
     }
     Assets {
-        digits: digits(),
+        digits: read_digits(),
         train: photos![
             "train-astronaut-1",
             "train-astronaut-2",
@@ -295,7 +322,7 @@ fn photo(bytes: &[u8]) -> Photo {
 }
 
 /// Each row of the sheet is a digit: its class, then 8 x 8 cells of ink from 0 to 16.
-fn digits() -> Vec<Digit> {
+fn read_digits() -> Vec<Digit> {
     let bytes = include_bytes!("../../assets/digits.png");
     let sheet = image::load_from_memory(bytes).expect("the built-in digits decode").to_luma8();
     let digit = |row: &[u8]| Digit {
@@ -313,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_digits_are_all_there() {
-        let digits = digits();
+        let digits = read_digits();
         assert_eq!(digits.len(), 1797);
         let mut counts = [0; 10];
         for digit in &digits {
@@ -322,6 +349,7 @@ mod tests {
         assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         let ink: f32 = digits.iter().flat_map(|d| d.ink.as_flattened()).sum::<f32>() * 16.;
         assert_eq!(ink, 561_718.);
+        assert_eq!([Split::Train, Split::Val].map(|split| super::digits(split).len()), [1437, 360]);
     }
 
     #[test]
@@ -347,8 +375,8 @@ mod tests {
             let scenes = Scenes { size, ..TRAIN };
             let mut counts = [0; 7];
             for index in 0..200 {
-                let Scene { image, objects } = scenes.scene(index);
-                assert_eq!(image.dimensions(), size);
+                let Scene { image, objects, mask } = scenes.scene(index);
+                assert_eq!((image.dimensions(), mask.dimensions()), (size, size));
                 counts[objects.len()] += 1;
                 for (i, a) in objects.iter().enumerate() {
                     let [x0, y0, x1, y1] = a.xyxy;
@@ -365,9 +393,32 @@ mod tests {
     }
 
     #[test]
+    fn the_mask_fills_the_boxes_with_their_digits_and_nothing_else() {
+        for index in 0..50 {
+            let Scene { objects, mask, .. } = TRAIN.scene(index);
+            let inside = |o: &Object, x: u32, y: u32| {
+                let [x0, y0, x1, y1] = o.xyxy.map(|v| v as u32);
+                (x0..x1).contains(&x) && (y0..y1).contains(&y)
+            };
+            for (x, y, pixel) in mask.enumerate_pixels().filter(|(.., pixel)| pixel[0] > 0) {
+                let digit = usize::from(pixel[0]) - 1;
+                assert!(objects.iter().any(|o| o.class == digit && inside(o, x, y)));
+            }
+            for object in &objects {
+                let marked = mask.enumerate_pixels().filter(|&(x, y, pixel)| {
+                    usize::from(pixel[0]) == object.class + 1 && inside(object, x, y)
+                });
+                let [x0, y0, x1, y1] = object.xyxy;
+                let share = marked.count() as f32 / ((x1 - x0) * (y1 - y0));
+                assert!((0.15..0.9).contains(&share), "{index} {object:?}: {share}");
+            }
+        }
+    }
+
+    #[test]
     fn boxes_are_tight_around_visible_ink() {
         let plain = RgbImage::from_pixel(96, 96, Rgb([100; 3]));
-        for (i, digit) in digits().iter().enumerate().step_by(17) {
+        for (i, digit) in read_digits().iter().enumerate().step_by(17) {
             let rng = &mut seeded(&[i as u64]);
             let ink = Ink::new(digit, (96, 96), rng);
             let xyxy = ink.fit((96, 96), rng).unwrap();

@@ -26,6 +26,11 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
+    /// Sets the flag, as Ctrl-C would.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
     /// True once the user has asked to stop.
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::SeqCst)

@@ -1,13 +1,21 @@
-//! What the examples share: built-in data, progress, curves, drawing, safe files, interruption.
+//! What the examples share: built-in data, image files, batches made ahead, progress, curves, drawing,
+//! safe files, interruption.
 
+pub mod ahead;
 pub mod builtin;
 pub mod draw;
 pub mod files;
+pub mod images;
 pub mod interrupt;
+pub mod issues;
+pub mod losses;
+pub mod parallel;
 pub mod plot;
 pub mod progress;
 pub mod resample;
 pub mod rng;
+pub mod table;
+pub mod testing;
 pub mod train;
 
 /// The font of every picture: Hack, a monospaced face under the MIT and Bitstream Vera licences.

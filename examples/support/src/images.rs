@@ -1,12 +1,11 @@
-//! Image files: finding, measuring and decoding them.
+//! Image files: finding, naming, measuring and decoding them.
 
-use super::{Checker, parallel};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use image::{
     DynamicImage, ImageDecoder, ImageReader, ImageResult, RgbImage, metadata::Orientation,
 };
 use std::{
-    io::ErrorKind,
+    cmp::Ordering,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +15,10 @@ pub const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// The extension in lower case; empty if there is none.
 pub fn extension(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+fn is_image(path: &Path) -> bool {
+    EXTENSIONS.contains(&extension(path).as_str())
 }
 
 /// Decodes an image, turned upright as its EXIF orientation says.
@@ -36,7 +39,7 @@ fn open(path: &Path) -> ImageResult<(impl ImageDecoder, Orientation)> {
 }
 
 /// Width and height once upright, from the header alone.
-fn measure(path: &Path) -> ImageResult<(u32, u32)> {
+pub fn measure(path: &Path) -> ImageResult<(u32, u32)> {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     let (decoder, orientation) = open(path)?;
     let (width, height) = decoder.dimensions();
@@ -44,30 +47,6 @@ fn measure(path: &Path) -> ImageResult<(u32, u32)> {
         Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
         _ => (width, height),
     })
-}
-
-/// The size of each image; none, and an issue, where the file is no image. Missing files are an
-/// error that names the first few of them.
-pub fn sizes(checker: &mut Checker, paths: &[PathBuf]) -> Result<Vec<Option<(u32, u32)>>> {
-    let measured = parallel::map(paths.len(), |i| measure(&paths[i]));
-    let missing = |size: &ImageResult<_>| matches!(size, Err(image::ImageError::IoError(e)) if e.kind() == ErrorKind::NotFound);
-    let absent: Vec<&PathBuf> =
-        paths.iter().zip(&measured).filter(|(_, size)| missing(size)).map(|(p, _)| p).collect();
-    if !absent.is_empty() {
-        let mut names: Vec<_> = absent.iter().take(5).map(|p| p.display().to_string()).collect();
-        if absent.len() > names.len() {
-            names.push("...".to_owned());
-        }
-        bail!("{} of {} images are missing: {}", absent.len(), paths.len(), names.join(", "));
-    }
-    let sizes = paths.iter().zip(measured).map(|(path, size)| match size {
-        Ok(size) => Some(size),
-        Err(error) => {
-            checker.issue(path, None, format!("not a readable image: {error}"));
-            None
-        }
-    });
-    Ok(sizes.collect())
 }
 
 /// All images under `folder`, sorted.
@@ -78,7 +57,7 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         for path in entries(&folder)? {
             if path.is_dir() {
                 folders.push(path);
-            } else if EXTENSIONS.contains(&extension(&path).as_str()) {
+            } else if is_image(&path) {
                 images.push(path);
             }
         }
@@ -97,10 +76,65 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Order of names in which `2` comes before `10`.
+pub fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a, b);
+    loop {
+        let digits =
+            |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (m, n) = (digits(a), digits(b));
+        if m > 0 && n > 0 {
+            let value = |text: &str| text.trim_start_matches('0').to_owned();
+            let (x, y) = (value(&a[..m]), value(&b[..n]));
+            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(&y)).then(m.cmp(&n));
+            if order.is_ne() {
+                return order;
+            }
+            (a, b) = (&a[m..], &b[n..]);
+            continue;
+        }
+        let (mut left, mut right) = (a.chars(), b.chars());
+        match (left.next(), right.next()) {
+            (Some(x), Some(y)) if x == y => (a, b) = (left.as_str(), right.as_str()),
+            (x, y) => return x.cmp(&y),
+        }
+    }
+}
+
+/// The images named, and those in the folders named, in order.
+pub fn find(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for source in sources {
+        if !source.is_dir() {
+            ensure!(source.exists(), "{}: no such image or folder", source.display());
+            images.push(source.clone());
+            continue;
+        }
+        let before = images.len();
+        images.extend(entries(source)?.into_iter().filter(|path| is_image(path)));
+        ensure!(
+            images.len() > before,
+            "{}: no .jpg, .jpeg or .png in this folder",
+            source.display()
+        );
+    }
+    Ok(images)
+}
+
+/// The file's stem, with its folder where another image has the same.
+pub fn unique_stem(path: &Path, all: &[PathBuf]) -> String {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let own = stem(path);
+    if all.iter().filter(|other| stem(other) == own).count() == 1 {
+        return own;
+    }
+    path.to_string_lossy().trim_start_matches(['.', '/']).replace(['/', '\\', '.'], "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DataSpec, Dropped, testing::Folder};
+    use crate::testing::Folder;
 
     /// A JPEG of 30 x 20 whose EXIF block says that it is to be turned by `orientation`.
     fn turned(folder: &Folder, orientation: u8) -> PathBuf {
@@ -134,23 +168,6 @@ mod tests {
     }
 
     #[test]
-    fn missing_images_are_an_error_and_broken_ones_an_issue() {
-        let folder = Folder::new("sizes");
-        folder.image("a.png", 7, 5);
-        folder.text("b.jpg", "not an image");
-        let spec = DataSpec::new("");
-        let mut checker = Checker { spec: &spec, issues: Vec::new(), dropped: Dropped::default() };
-        let paths = ["a.png", "b.jpg"].map(|name| folder.path(name));
-        assert_eq!(sizes(&mut checker, &paths).unwrap(), [Some((7, 5)), None]);
-        assert_eq!(checker.issues.len(), 1);
-        assert!(checker.issues[0].to_string().contains("b.jpg: not a readable image"));
-        let paths: Vec<_> = (0..9).map(|i| folder.path(&format!("{i}.png"))).collect();
-        let error = sizes(&mut checker, &paths).unwrap_err().to_string();
-        assert!(error.starts_with("9 of 9 images are missing: "), "{error}");
-        assert!(error.contains("4.png, ...") && !error.contains("5.png"), "{error}");
-    }
-
-    #[test]
     fn list_goes_into_folders_and_leaves_other_files() {
         let folder = Folder::new("list");
         for name in ["b/2.JPG", "b/x.txt", "a.png", "c.gif", "b/c/3.jpeg"] {
@@ -159,5 +176,29 @@ mod tests {
         let names = list(&folder.path("")).unwrap();
         assert_eq!(names, ["a.png", "b/2.JPG", "b/c/3.jpeg"].map(|name| folder.path(name)));
         assert!(list(&folder.path("none")).is_err());
+    }
+
+    #[test]
+    fn numbers_in_names_are_in_order() {
+        let mut names = ["b", "10", "a10b2", "9", "a10b10", "a9", "", "009", "a"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["", "9", "009", "10", "a", "a9", "a10b2", "a10b10", "b"]);
+    }
+
+    #[test]
+    fn find_takes_images_and_folders_and_names_what_is_not_there() {
+        let folder = Folder::new("find");
+        for name in ["b/2.JPG", "b/x.txt", "a.png", "b/1.png", "c/x.txt"] {
+            folder.text(name, "");
+        }
+        let sources =
+            |names: &[&str]| names.iter().map(|name| folder.path(name)).collect::<Vec<_>>();
+        let found = find(&sources(&["a.png", "b"])).unwrap();
+        assert_eq!(found, sources(&["a.png", "b/1.png", "b/2.JPG"]));
+        assert!(find(&sources(&["c"])).unwrap_err().to_string().contains("no .jpg, .jpeg or .png"));
+        assert!(find(&sources(&["d.png"])).unwrap_err().to_string().contains("no such image"));
+        assert_eq!(unique_stem(&found[0], &found), "a");
+        let twice = [PathBuf::from("./x/a.png"), PathBuf::from("y/a.jpg")];
+        assert_eq!(unique_stem(&twice[0], &twice), "x_a_png");
     }
 }

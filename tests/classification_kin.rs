@@ -1025,7 +1025,12 @@ fn errors_say_what_was_expected() {
     let x = randn(68, &[2, 3, 4], Kind::Float);
     let t = index(&[0; 8], &[2, 4]);
     let say = |result: tch_losses::Result<Tensor>| result.unwrap_err().to_string();
-    let refused: [(&dyn Loss, &Tensor, &str); 22] = [
+    let refused: [(&dyn Loss, &Tensor, &str); 23] = [
+        (
+            &OneVsRestBceLoss::default().pos_weight(tensor(&[1.0; 3], &[3])),
+            &t,
+            "OneVsRestBceLoss: expected pos_weight of shape broadcastable to [2, 3, 4], got [3]",
+        ),
         (
             &CategoricalCrossEntropyLoss::default(),
             &t.narrow(1, 0, 3),

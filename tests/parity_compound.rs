@@ -5,14 +5,19 @@ mod common;
 use common::{Case, Fixture, assert_close, device, tolerance, value_and_grad};
 use tch::{Kind, Reduction, Tensor};
 use tch_losses::{
-    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, ComboLoss, ExponentialLogarithmicLoss, Loss,
-    LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss, StructuralCorrelationLoss,
-    UnifiedFocalLoss,
+    AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, BasnetHybridLoss, ClDiceLoss, ComboLoss,
+    DiceBceLoss, DiceCeLoss, DiceClDiceLoss, DiceFocalLoss, DiceTopKLoss,
+    ExponentialLogarithmicLoss, Loss, LovaszHingeLoss, LovaszSoftmaxLoss, MsSsimLoss, SsimLoss,
+    StructuralCorrelationLoss, TopKCrossEntropyLoss, Unet3PlusHybridLoss, UnifiedFocalLoss,
     metrics::{MS_SSIM_WEIGHTS, SsimOptions, SsimPadding, ms_ssim, ssim, ssim_map},
-    segmentation::{Aggregate, Nonlinearity},
+    segmentation::{Aggregate, DeepSupervision, Nonlinearity, SupervisionWeights},
 };
 
 const BOTH: [Kind; 2] = [Kind::Double, Kind::Float];
+
+fn own(case: &Case, name: &str) -> Tensor {
+    case.get(name).shallow_clone()
+}
 
 fn numbers(case: &Case, name: &str) -> Vec<f64> {
     case.get(name).to_kind(Kind::Double).try_into().unwrap()
@@ -166,5 +171,44 @@ fn compounds() {
     check("ssl", &ssl);
     let wide = ssl.beta(0.3).kernel_size(5).constant(0.05).detach_error(true);
     check_weighted("ssl_pixel_weight", &wide);
+
+    let check_single = |name: &str, loss: &dyn Loss| {
+        fixture.parity_within(name, &["input"], &BOTH, single, |c| forward(loss, c));
+    };
+    check("dice_ce_monai", &DiceCeLoss::monai().lambda_dice(0.7).lambda_ce(1.3));
+    check("dice_ce_nnunet", &DiceCeLoss::nnunet().lambda_dice(1.3).lambda_ce(0.7));
+    check("dice_ce_nnunet_ignore", &DiceCeLoss::nnunet().ignore_index(9));
+    let top_k = DiceTopKLoss::nnunet().top_k(TopKCrossEntropyLoss::default().k(30.0));
+    check("dice_top_k_nnunet", &top_k.lambda_dice(1.3).lambda_ce(0.7));
+    check_single("dice_bce_nnunet", &DiceBceLoss::nnunet().lambda_dice(1.3).lambda_bce(0.7));
+    check_weighted("dice_bce_masked", &DiceBceLoss::nnunet());
+    let focal = DiceFocalLoss::monai().gamma(1.5).lambda_dice(0.7).lambda_focal(1.3);
+    check_single("dice_focal_monai", &focal);
+    check_single("dice_focal_softmax", &DiceFocalLoss::default());
+    let cl_dice = DiceClDiceLoss::monai().cl_dice(ClDiceLoss::monai().iterations(2));
+    check("dice_cl_dice_monai", &cl_dice.alpha(0.3));
+    check("basnet", &BasnetHybridLoss::default().lambda_ssim(0.7).lambda_iou(1.3));
+    let scales = MsSsimLoss::new(SsimOptions::new(1.0).kernel_size(5)).weights([0.4, 0.6]);
+    let hybrid = Unet3PlusHybridLoss::default().ms_ssim(scales);
+    check("unet3plus", &hybrid.lambda_ms_ssim(0.7).lambda_iou(1.3));
+
+    let loss = DiceCeLoss::monai();
+    let names = ["input0", "input1", "input2", "input3", "input4", "input5"];
+    let outputs = |c: &Case, count| names[..count].iter().map(|n| own(c, n)).collect::<Vec<_>>();
+    for (name, weights) in [
+        ("deep_exp", SupervisionWeights::Exp),
+        ("deep_same", SupervisionWeights::Same),
+        ("deep_two", SupervisionWeights::Two),
+    ] {
+        let deep = DeepSupervision::new(loss.clone()).weights(weights);
+        fixture.parity_within(name, &names, &BOTH, single, |c| {
+            deep.forward(&outputs(c, 6), c.get("target")).total
+        });
+    }
+    let deep = DeepSupervision::new(loss).weights(SupervisionWeights::NnUnet);
+    fixture.parity("deep_nnunet", &names[..2], |c| {
+        let targets = ["target0", "target1", "target2"].map(|name| own(c, name));
+        deep.forward_targets(&outputs(c, 3), &targets).total
+    });
     fixture.finish();
 }

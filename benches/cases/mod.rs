@@ -1,6 +1,7 @@
 //! The cases of the benchmarks: each a loss of this crate on inputs that `scripts/bench_torch.py`
 //! draws alike. `table.txt` lists them with their sizes.
 
+mod adversarial;
 mod classification;
 mod compound;
 mod distance;
@@ -52,6 +53,7 @@ pub struct Job {
 /// The cases that have a file of their own, one a line.
 #[rustfmt::skip]
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    adversarial::job,
     classification::case,
     compound::job,
     distance::job,

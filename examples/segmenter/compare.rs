@@ -22,6 +22,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// A name, and the points of a line.
+type Series = (String, Vec<(f64, f64)>);
+
 /// Trains with each loss in runs/segmenter/NAME/LOSS.
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     let losses = split(options.compare.as_deref().unwrap_or_default());
@@ -86,7 +89,7 @@ fn write(
     let columns: Vec<_> =
         found.iter().map(|(loss, _, outcome)| (loss.clone(), &outcome.predictions[..])).collect();
     overlay::comparison(&folder.join("compare.png"), &sets.val, &columns, sets.train.ground())?;
-    let series = |column: &str| -> Result<Vec<(String, Vec<(f64, f64)>)>> {
+    let series = |column: &str| -> Result<Vec<Series>> {
         let read = |(loss, folder, _): &(String, PathBuf, Outcome)| {
             let parts = tch_losses::loss::terms(loss)?.into_iter().map(|term| term.name);
             let parts: Vec<String> = parts.collect();

@@ -1,7 +1,7 @@
 //! Losses by name, fitted to what the network gives: logits of classes, and masks of indices.
 
 use crate::data::classes::IGNORED;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     FnLoss, Loss, LossParts, WeightedSum,
@@ -23,16 +23,25 @@ impl Objective {
     /// The loss that `text` says. Losses of probabilities get the softmax of the logits, those that
     /// take no indices get one-hot masks; with `ignored`, pixels of class [`IGNORED`] count for
     /// nothing.
-    pub fn new(text: &str, device: Device, ignored: bool) -> Result<Self> {
-        let place = || format!("--loss \"{text}\"");
-        let terms = loss::terms(text).with_context(place)?;
-        let registry = Registry::default();
-        let mut sum = WeightedSum::new();
-        for term in &terms {
-            let loss = fitted(&registry, term, device, ignored).with_context(place)?;
-            sum = sum.add(&term.name, term.coefficient, loss);
-        }
-        Ok(Objective { sum, parts: terms.into_iter().map(|term| term.name).collect() })
+    pub fn new(text: &str, classes: usize, device: Device, ignored: bool) -> Result<Self> {
+        let make = || -> Result<Objective> {
+            let terms = loss::terms(text)?;
+            let registry = Registry::default();
+            let mut sum = WeightedSum::new();
+            for term in &terms {
+                let loss = fitted(&registry, term, device, ignored)?;
+                sum = sum.add(&term.name, term.coefficient, loss);
+            }
+            let objective =
+                Objective { sum, parts: terms.into_iter().map(|term| term.name).collect() };
+            // Class weights of another length, no reduction: better said now than in training.
+            let logits = Tensor::zeros([2, classes as i64, 16, 16], (Kind::Float, device));
+            let total =
+                objective.loss(&[logits], &Tensor::zeros([2, 16, 16], (Kind::Int64, device)))?;
+            ensure!(total.total.dim() == 0, "the loss is not one number; it needs a reduction");
+            Ok(objective)
+        };
+        make().with_context(|| format!("--loss \"{text}\""))
     }
 
     /// The loss of logits (N, C, H, W), and of those of lower resolution that follow, against classes
@@ -137,7 +146,7 @@ mod tests {
     }
 
     fn value(text: &str, ignored: bool, logits: &Tensor, target: &Tensor) -> f64 {
-        let objective = Objective::new(text, Device::Cpu, ignored).unwrap();
+        let objective = Objective::new(text, 3, Device::Cpu, ignored).unwrap();
         let logits = logits.shallow_clone();
         objective.loss(&[logits], target).unwrap().total.double_value(&[])
     }
@@ -180,7 +189,7 @@ mod tests {
     #[test]
     fn coarse_outputs_count_less() {
         let (logits, target) = (logits(), target());
-        let objective = Objective::new("ce", Device::Cpu, false).unwrap();
+        let objective = Objective::new("ce", 3, Device::Cpu, false).unwrap();
         let coarse = logits.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
         let both =
             objective.loss(&[logits.shallow_clone(), coarse.shallow_clone()], &target).unwrap();
@@ -193,7 +202,8 @@ mod tests {
 
     #[test]
     fn losses_that_do_not_fit_are_refused() {
-        let error = |text| format!("{:#}", Objective::new(text, Device::Cpu, false).unwrap_err());
+        let error =
+            |text| format!("{:#}", Objective::new(text, 3, Device::Cpu, false).unwrap_err());
         assert!(error("c").contains("--loss \"c\""), "{}", error("c"));
         assert!(
             error("crossentrop").contains("did you mean cross_entropy"),
@@ -203,5 +213,7 @@ mod tests {
         assert!(error("giou").contains("giou takes Boxes"), "{}", error("giou"));
         assert!(error("yolo_v5").contains("yolo_v5"), "{}", error("yolo_v5"));
         assert!(error("ce(gamma=1)").contains("gamma"), "{}", error("ce(gamma=1)"));
+        assert!(error("ce(weight=[1, 2])").contains("weight"), "{}", error("ce(weight=[1, 2])"));
+        assert!(error("ce(reduction=none)").contains("a reduction"));
     }
 }

@@ -111,7 +111,7 @@ pub fn in_folder(
 }
 
 pub fn objective(options: &Train, train: &Dataset, device: Device) -> Result<Objective> {
-    Objective::new(&options.loss, device, train.ignored() > 0)
+    Objective::new(&options.loss, train.classes().len(), device, train.ignored() > 0)
 }
 
 fn check(options: &Train) -> Result<()> {
@@ -496,8 +496,9 @@ mod tests {
 
         // The same numbers from the command that evaluates, and masks with the values of the data.
         let weights = place.join(BEST).display().to_string();
-        let line =
-            format!("eval --data ROOT --val-items 4..5 --weights {weights} --json ROOT/eval.json");
+        let line = format!(
+            "eval --data ROOT --val-items 4..5 --weights {weights} --json ROOT/eval.json --classes dark,bright"
+        );
         let Command::Eval(eval) = command(&folder, &line) else { panic!("{line}") };
         evaluate::run(&Eval { overlay: Some(folder.path("eval.png")), ..eval }).unwrap();
         let json = std::fs::read_to_string(folder.path("eval.json")).unwrap();

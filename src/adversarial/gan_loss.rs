@@ -7,7 +7,7 @@ use crate::{
     reduce::reduce,
 };
 use std::fmt::Debug;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The objectives of a discriminator and a generator, both to be minimised.
 ///
@@ -192,13 +192,4 @@ pub(super) fn reduced(unreduced: Tensor, reduction: Reduction) -> Result<Tensor>
 /// `softplus(-x)`, what a logit costs that should be large.
 pub(super) fn cost_of_real(logits: &Tensor) -> Result<Tensor> {
     Ok(logits.f_log_sigmoid()?.f_neg_()?)
-}
-
-/// `softplus(x)`, what a logit costs that should be small.
-pub(super) fn cost_of_fake(logits: &Tensor) -> Result<Tensor> {
-    Ok(match logits.f_kind()? {
-        // libtorch's own returns x above 20, which only `Float` rounds to.
-        Kind::Double => cost_of_real(&logits.f_neg()?)?,
-        _ => logits.f_softplus()?,
-    })
 }

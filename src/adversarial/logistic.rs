@@ -1,8 +1,8 @@
 //! The objectives that take scores for logits: min-max, non-saturating, and binary cross entropy
 //! with labels.
 
-use super::gan_loss::{GanLoss, Halve, both, cost_of_fake, cost_of_real, one, reduced};
-use crate::{Reduction, Result, check, loss::named_loss};
+use super::gan_loss::{GanLoss, Halve, both, cost_of_real, one, reduced};
+use crate::{Reduction, Result, check, classification::softplus, loss::named_loss};
 use tch::Tensor;
 
 /// The min-max game of the first GAN, whose generator saturates.
@@ -78,7 +78,7 @@ impl GanLoss for MinMaxGanLoss {
 
     fn f_generator(&self, _real: Option<&Tensor>, fake: &Tensor) -> Result<Tensor> {
         let fake = one("MinMaxGanLoss", fake, self.reduction)?;
-        Ok(reduced(cost_of_fake(&fake)?, self.reduction)?.f_neg()?)
+        Ok(reduced(softplus(&fake)?, self.reduction)?.f_neg()?)
     }
 }
 
@@ -170,7 +170,7 @@ fn discriminator(
 ) -> Result<Tensor> {
     let (real, fake) = both(loss, real, fake, reduction)?;
     let real = reduced(cost_of_real(&real)?, reduction)?;
-    Ok(real.f_add(&reduced(cost_of_fake(&fake)?, reduction)?)?)
+    Ok(real.f_add(&reduced(softplus(&fake)?, reduction)?)?)
 }
 
 /// Binary cross entropy of the scores with labels, which may be smoothed.
@@ -288,8 +288,8 @@ impl BceGanLoss {
     fn bce(&self, logits: &Tensor, label: f64) -> Result<Tensor> {
         let unreduced = match label {
             1.0 => cost_of_real(logits)?,
-            0.0 => cost_of_fake(logits)?,
-            _ => cost_of_fake(logits)?.f_sub(&logits.f_mul_scalar(label)?)?,
+            0.0 => softplus(logits)?,
+            _ => softplus(logits)?.f_sub_(&logits.f_mul_scalar(label)?)?,
         };
         reduced(unreduced, self.reduction)
     }

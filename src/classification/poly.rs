@@ -3,7 +3,7 @@
 use super::{
     binary::{smoothed, without_ignored},
     focal::{LikelyMargin, modulated},
-    target::{ClassTarget, sum_classes},
+    target::{ClassTarget, class_count, per_class_sum, sum_classes},
 };
 use crate::{
     MeanOver, Reduction, Result, check,
@@ -304,23 +304,6 @@ impl PolyBceWithLogitsLoss {
         }
         let loss = reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)?;
         per_class_sum(loss, classes, self.reduction)
-    }
-}
-
-/// The number of classes that a mean is to sum over: dimension 1, if it is to.
-pub(super) fn class_count(loss: &'static str, input: &Tensor, sum_classes: bool) -> Result<i64> {
-    if !sum_classes {
-        return Ok(1);
-    }
-    check::shape_is(loss, "input", input, input.dim() >= 2, "[N, C, ..], for sum_classes")?;
-    Ok(input.size()[1])
-}
-
-/// The mean of sums over `classes`, from the mean over everything.
-pub(super) fn per_class_sum(loss: Tensor, classes: i64, reduction: Reduction) -> Result<Tensor> {
-    match reduction {
-        Reduction::Mean if classes != 1 => Ok(loss.f_mul_scalar(classes)?),
-        _ => Ok(loss),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 use crate::{LossError, Result, reduce::ratio};
 use tch::{Kind, Tensor};
 
-/// Below this a probability that came as such is taken for this.
+/// Probabilities that came as such are held so far from 0 and 1.
 pub(super) const LEAST: f64 = 1e-7;
 
 /// The pixels of an input of classes of which each pixel has one, at least two of them.
@@ -46,7 +46,8 @@ impl LogPixels {
             }
             Nonlinearity::None => {
                 let probabilities = if one { pair(&input_on_grid)? } else { input_on_grid };
-                let logarithms = probabilities.f_clamp_min(LEAST)?.f_log()?;
+                let probabilities = probabilities.f_clamp(LEAST, 1.0 - LEAST)?;
+                let logarithms = probabilities.f_log()?;
                 (probabilities, logarithms)
             }
             Nonlinearity::Softmax => {

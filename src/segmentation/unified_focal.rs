@@ -167,8 +167,8 @@ fn smoothing() -> Smoothing {
 /// # Differences
 ///
 /// MONAI takes probabilities of two classes, and its mean divides by two as well: `monai()`. It
-/// holds probabilities in [1e-7, 1-1e-7]; here those given as such are at least 1e-7 in the
-/// logarithm, and logits need no bound.
+/// holds probabilities in [1e-7, 1-1e-7], as is done here for those given as such; logits need no
+/// bound.
 ///
 /// # Reference
 ///

@@ -1,254 +1,247 @@
-//! Draws losses as curves: the value and the gradient over an error, a margin or a shift.
+//! Draws losses and their gradients.
 //!
 //!     cargo run --release --example loss_landscape
-//!     cargo run --release --example loss_landscape -- --losses "mse,huber(delta=1),log_cosh" --range=-3,3
+//!     cargo run --release --example loss_landscape -- --group boxes
+//!     cargo run --release --example loss_landscape -- --losses "mse, huber(delta=0.5), log_cosh" --range=-3,3
+//!     cargo run --release --example loss_landscape -- --losses "ce, dice, ce + dice" --sweep disc
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::{Parser, ValueEnum};
-use examples_support::plot::{Chart, curves};
-use std::path::PathBuf;
-use tch::{Device, Kind, Tensor};
-use tch_losses::{
-    Loss,
-    loss::{Input, Registry, Target},
+mod pictures;
+mod sweep;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use examples_support::{
+    losses::{file_name, split},
+    plot::{self, Lines, Panel},
 };
+use pictures::{Group, Picture};
+use std::{ops::Range, path::PathBuf};
+use sweep::{Sweep, Swept};
+use tch_losses::loss::Registry;
 
-/// Draws the value and the gradient of losses.
+/// Draws the value and the gradient of losses over a range, as PNG.
 #[derive(Debug, Parser)]
-#[command(name = "loss_landscape")]
+#[command(name = "loss_landscape", args_override_self = true)]
 struct Cli {
-    /// Losses by name with options in parentheses, separated by commas
-    #[arg(long, conflicts_with = "group")]
+    /// Losses to draw together, separated by commas: names with options, or sums
+    #[arg(long)]
     losses: Option<String>,
-    /// Which of the ready pictures; all of them if neither this nor --losses is given
-    #[arg(long, value_enum)]
-    group: Vec<Group>,
-    /// From where to where, such as -3,3 [that of the group]
-    #[arg(long, allow_hyphen_values = true, value_parser = range)]
-    range: Option<(f64, f64)>,
-    /// Points of a curve
-    #[arg(long, default_value_t = 401)]
+    /// Ready pictures of a group of losses; those of all groups if neither is given
+    #[arg(long, value_enum, conflicts_with = "losses")]
+    group: Option<Group>,
+    /// What is varied; what is usual for the losses if not given
+    #[arg(long, value_enum, requires = "losses")]
+    sweep: Option<Sweep>,
+    /// From where to where, such as -3,3
+    #[arg(long, allow_hyphen_values = true, requires = "losses")]
+    range: Option<String>,
+    /// Points of each line
+    #[arg(long, default_value_t = 161)]
     points: usize,
+    /// Name of the picture
+    #[arg(long, requires = "losses")]
+    name: Option<String>,
     /// Where the pictures go
     #[arg(long, default_value = "runs/loss_landscape")]
     out: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Group {
-    /// Errors of real values
-    Regression,
-    /// Logits of a positive example
-    Binary,
-    /// Logits of the right class of two
-    Classification,
-    /// A pixel of the right class of two
-    Segmentation,
-    /// A box that is shifted off its target
-    Boxes,
-}
-
-impl Group {
-    fn losses(self) -> &'static str {
-        match self {
-            Group::Regression => {
-                "l1, mse, huber(delta=1), log_cosh, charbonnier(eps=0.5), quantile(quantile=0.8)"
-            }
-            Group::Binary => {
-                "bce_with_logits, focal(gamma=2, alpha=none), focal(gamma=0.5, alpha=none), hinge, soft_margin"
-            }
-            Group::Classification => {
-                "cross_entropy, label_smoothing, softmax_focal(gamma=2), generalized_cross_entropy, poly_cross_entropy"
-            }
-            Group::Segmentation => {
-                "cross_entropy, dice, tversky(alpha=0.3, beta=0.7), focal_tversky, lovasz_softmax"
-            }
-            Group::Boxes => "iou, giou, diou, ciou",
-        }
-    }
-
-    fn range(self) -> (f64, f64) {
-        match self {
-            Group::Regression => (-3.0, 3.0),
-            Group::Boxes => (-2.5, 2.5),
-            _ => (-6.0, 6.0),
-        }
-    }
-
-    fn name(self) -> String {
-        format!("{self:?}").to_lowercase()
-    }
-}
-
-fn range(text: &str) -> Result<(f64, f64)> {
-    let numbers = text.split(',').map(|part| part.trim().parse::<f64>());
-    match numbers.collect::<Result<Vec<_>, _>>()?[..] {
-        [low, high] if low < high && low.is_finite() && high.is_finite() => Ok((low, high)),
-        _ => bail!("expected two finite numbers, the lower one first, such as -3,3"),
-    }
-}
-
 fn main() -> Result<()> {
-    let cli = Cli::parse();
-    ensure!(cli.points >= 2, "--points: expected at least 2, got {}", cli.points);
-    if let Some(losses) = &cli.losses {
-        return draw(&cli, "losses", losses, cli.range.unwrap_or((-4.0, 4.0)));
-    }
-    let all = Group::value_variants();
-    for &group in if cli.group.is_empty() { all } else { &cli.group } {
-        draw(&cli, &group.name(), group.losses(), cli.range.unwrap_or(group.range()))?;
+    run(&Cli::parse())
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    ensure!(
+        (3..=100_000).contains(&cli.points),
+        "--points: expected 3 to 100000, got {}",
+        cli.points
+    );
+    let range = cli.range.as_deref().map(range).transpose()?;
+    let pictures = match &cli.losses {
+        Some(text) => vec![chosen(cli, text)?],
+        None => pictures::of(cli.group),
+    };
+    for picture in &pictures {
+        let path = cli.out.join(format!("{}.png", picture.name));
+        draw(picture, range.clone(), cli.points, &path)?;
+        println!("{}: {}", path.display(), picture.losses.join(", "));
     }
     Ok(())
 }
 
-/// One picture: the values of all losses, and their gradients.
-fn draw(cli: &Cli, name: &str, losses: &str, (low, high): (f64, f64)) -> Result<()> {
-    let registry = Registry::default();
-    let names = names(losses);
-    ensure!(!names.is_empty(), "--losses: no loss is named");
-    let (mut values, mut gradients) = (Vec::new(), Vec::new());
-    let mut axes: Vec<&str> = Vec::new();
-    for &text in &names {
-        let loss = registry.parse(text, Device::Cpu)?;
-        let plain = text.split(['(', '*', '+']).next().unwrap_or(text).trim();
-        let entry = registry
-            .find(plain)
-            .with_context(|| format!("{text}: write a sum's first loss without a factor"))?;
-        let takes = entry.takes.with_context(|| format!("{text} cannot be drawn as a curve"))?;
-        let axis = axis(takes).with_context(|| format!("{text} cannot be drawn as a curve"))?;
-        if !axes.contains(&axis) {
-            axes.push(axis);
-        }
-        let (mut of_value, mut of_gradient) = (Vec::new(), Vec::new());
-        for i in 0..cli.points {
-            let x = low + (high - low) * i as f64 / (cli.points - 1) as f64;
-            let (value, gradient) = at(loss.as_ref(), takes, x).with_context(|| text.to_owned())?;
-            of_value.push((x, value));
-            of_gradient.push((x, gradient));
-        }
-        values.push((text, of_value));
-        gradients.push((text, of_gradient));
+fn range(text: &str) -> Result<Range<f64>> {
+    let ends: Option<Vec<f64>> = text.split(',').map(|end| end.trim().parse().ok()).collect();
+    match ends.as_deref() {
+        Some(&[low, high]) if low < high && low.is_finite() && high.is_finite() => Ok(low..high),
+        _ => anyhow::bail!(
+            "--range: expected two numbers, the lower first, such as -3,3; got `{text}`"
+        ),
     }
-    let axis = axes.join(", ");
-    let path = cli.out.join(format!("{name}.png"));
-    let charts = [
-        Chart { title: "value", x: &axis, series: &values },
-        Chart { title: "gradient", x: &axis, series: &gradients },
-    ];
-    curves(&path, name, &charts)?;
-    println!("{}: {}", path.display(), names.join(", "));
-    Ok(())
 }
 
-/// Splits at commas outside parentheses and brackets.
-fn names(text: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
-    for (i, symbol) in text.char_indices() {
-        match symbol {
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(text[start..i].trim());
-                start = i + 1;
+/// The picture that the command line asks for.
+fn chosen(cli: &Cli, text: &str) -> Result<Picture> {
+    let losses = split(text);
+    ensure!(!losses.is_empty(), "--losses: expected names of losses with commas between");
+    let sweep = match cli.sweep {
+        Some(sweep) => sweep,
+        None => {
+            let usual = |loss: &String| {
+                sweep::usual(&Registry::default(), loss).with_context(|| format!("--losses {loss}"))
+            };
+            let sweeps = losses.iter().map(usual).collect::<Result<Vec<Sweep>>>()?;
+            let other = sweeps.iter().position(|sweep| *sweep != sweeps[0]);
+            if let Some(other) = other {
+                anyhow::bail!(
+                    "{} is drawn over the {}, and {} over the {}; --sweep chooses for both",
+                    losses[0],
+                    sweeps[0].axis(),
+                    losses[other],
+                    sweeps[other].axis()
+                );
             }
-            _ => {}
+            sweeps[0]
         }
-    }
-    parts.push(text[start..].trim());
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
-/// What runs along the horizontal axis, for losses that a single number can be given to.
-fn axis((input, _): (Input, Target)) -> Option<&'static str> {
-    Some(match input {
-        Input::Values => "error",
-        Input::BinaryLogits | Input::BinaryProbabilities => "logit of a positive",
-        Input::Scores => "score of a positive",
-        Input::Logits | Input::Probabilities | Input::LogProbabilities => {
-            "logit of the right class of two"
-        }
-        Input::Boxes => "shift by sides of the box",
-        Input::Images | Input::Embeddings => return None,
+    };
+    let name = cli.name.clone().unwrap_or_else(|| {
+        let names: Vec<String> = losses.iter().map(|loss| file_name(loss)).collect();
+        names.join("_").chars().take(100).collect()
+    });
+    ensure!(
+        !name.is_empty() && !name.contains(['/', '\\']),
+        "--name: expected a plain file name, got `{name}`"
+    );
+    Ok(Picture {
+        name,
+        title: "Losses and their gradients".to_owned(),
+        losses,
+        sweeps: vec![sweep],
     })
 }
 
-/// Value and gradient where the number is `x`.
-fn at(loss: &dyn Loss, (taken, target): (Input, Target), x: f64) -> Result<(f64, f64)> {
-    let x = Tensor::from(x).set_requires_grad(true);
-    let number = |values: &[f64], shape: &[i64]| Tensor::from_slice(values).view(shape);
-    // Losses of pixels want a dimension for them; to others of classes it is one more position.
-    let classes = || Tensor::cat(&[x.view([1, 1, 1]), number(&[0.0], &[1, 1, 1])], 1);
-    let tensor = match taken {
-        Input::Values | Input::BinaryLogits | Input::Scores => x.view([1, 1]),
-        Input::BinaryProbabilities => x.sigmoid().view([1, 1]),
-        Input::Logits => classes(),
-        Input::Probabilities => classes().softmax(1, None::<Kind>),
-        Input::LogProbabilities => classes().log_softmax(1, None::<Kind>),
-        Input::Boxes => {
-            number(&[0.0, 0.0, 1.0, 1.0], &[1, 4])
-                + x.view([1, 1]) * number(&[1.0, 0.0, 1.0, 0.0], &[1, 4])
-        }
-        Input::Images | Input::Embeddings => bail!("it takes more than a number"),
+/// A row for each sweep: values, and gradients.
+fn draw(
+    picture: &Picture,
+    range: Option<Range<f64>>,
+    points: usize,
+    path: &std::path::Path,
+) -> Result<()> {
+    let registry = Registry::default();
+    let mut rows = Vec::new();
+    for &sweep in &picture.sweeps {
+        let range = range.clone().unwrap_or(sweep.range());
+        let lines = picture.losses.iter().map(|loss| {
+            let swept = sweep::sweep(&registry, loss, sweep, &range, points);
+            Ok((&loss[..], swept.with_context(|| format!("--losses {loss}"))?))
+        });
+        rows.push((sweep, lines.collect::<Result<Vec<(&str, Swept)>>>()?));
+    }
+    let mut panels = Vec::new();
+    for (sweep, lines) in &rows {
+        let values = lines.iter().map(|(name, swept)| (*name, &swept.values[..]));
+        let gradients = lines.iter().map(|(name, swept)| (*name, &swept.gradients[..]));
+        panels.push(panel("Value", "loss", *sweep, values.collect()));
+        panels.push(panel("Gradient", "d loss / d x", *sweep, gradients.collect()));
+    }
+    let names: Vec<&str> = picture.losses.iter().map(String::as_str).collect();
+    plot::page_with_legend(path, &picture.title, &names, 2, &panels)
+}
+
+fn panel<'a>(
+    title: &'a str,
+    y: &'a str,
+    sweep: Sweep,
+    series: Vec<(&'a str, &'a [(f64, f64)])>,
+) -> Panel<'a> {
+    let ys = visible(&series);
+    Panel::Lines(Lines { x: sweep.axis(), y, ys, legend: false, ..Lines::new(title, series) })
+}
+
+/// What the axis shows: lines that leave the others far behind are cut, so that those can be seen.
+fn visible(series: &[(&str, &[(f64, f64)])]) -> Option<Range<f64>> {
+    let ends = |(_, points): &(&str, &[(f64, f64)])| {
+        let finite = || points.iter().map(|p| p.1).filter(|y| y.is_finite());
+        Some([finite().reduce(f64::min)?, finite().reduce(f64::max)?])
     };
-    let target = match (target, taken) {
-        (Target::Index | Target::IndexOrDense, _) => Tensor::from_slice(&[0i64]).view([1, 1]),
-        (_, Input::Boxes) => number(&[0.0, 0.0, 1.0, 1.0], &[1, 4]),
-        (_, Input::Logits | Input::Probabilities | Input::LogProbabilities) => {
-            number(&[1.0, 0.0], &[1, 2, 1])
-        }
-        (_, Input::Values) => number(&[0.0], &[1, 1]),
-        _ => number(&[1.0], &[1, 1]),
+    let ends: Vec<[f64; 2]> = series.iter().filter_map(ends).collect();
+    let middle = |of: &dyn Fn(&[f64; 2]) -> f64| {
+        let mut values: Vec<f64> = ends.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
     };
-    let value = loss.f_forward(&tensor, &target)?.sum(Kind::Double);
-    value.backward();
-    let gradient = x.grad();
-    let gradient = if gradient.defined() { gradient.double_value(&[]) } else { 0.0 };
-    Ok((value.double_value(&[]), gradient))
+    let scale = middle(&|[low, high]| high - low)?;
+    let (low, high) = (middle(&|end| end[0])?, middle(&|end| end[1])?);
+    let lowest = ends.iter().map(|end| end[0]).fold(low, f64::min);
+    let highest = ends.iter().map(|end| end[1]).fold(high, f64::max);
+    let low = if lowest < low - scale { low - 0.6 * scale } else { lowest };
+    let high = if highest > high + scale { high + 0.6 * scale } else { highest };
+    let room = 0.06 * (high - low);
+    (high > low).then(|| low - room..high + room)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use examples_support::testing::{Folder, assert_has};
 
-    #[test]
-    fn values_and_gradients_are_those_of_the_formula() {
-        let at = |name: &str, x: f64| {
-            let registry = Registry::default();
-            let loss = registry.parse(name, Device::Cpu).unwrap();
-            let takes = registry.find(name.split('(').next().unwrap()).unwrap().takes.unwrap();
-            super::at(loss.as_ref(), takes, x).unwrap()
-        };
-        assert_eq!(at("mse", 3.0), (9.0, 6.0));
-        assert_eq!(at("l1", -2.0), (2.0, -1.0));
-        let (value, gradient) = at("bce_with_logits", 0.0);
-        assert!((value - 2f64.ln()).abs() < 1e-12 && (gradient + 0.5).abs() < 1e-12);
-        let (value, gradient) = at("cross_entropy", 0.0);
-        assert!((value - 2f64.ln()).abs() < 1e-12 && (gradient + 0.5).abs() < 1e-12);
-        assert!((at("giou", 1.0).0 - 1.0).abs() < 1e-12);
-        assert_eq!(at("hinge", 0.25).0, 0.75);
+    fn cli(folder: &Folder, more: &[&str]) -> Cli {
+        let out = folder.root().display().to_string();
+        let start = ["loss_landscape", "--points", "21", "--out", &out];
+        Cli::parse_from(start.iter().chain(more))
     }
 
     #[test]
     fn every_ready_picture_is_drawn() {
-        let out = std::env::temp_dir().join(format!("loss-landscape-{}", std::process::id()));
-        let line = format!("loss_landscape --points 21 --out {}", out.display());
-        let cli = Cli::parse_from(line.split_whitespace());
-        for &group in Group::value_variants() {
-            draw(&cli, &group.name(), group.losses(), group.range()).unwrap();
-            assert!(out.join(format!("{}.png", group.name())).is_file());
+        let folder = Folder::new("ready");
+        run(&cli(&folder, &[])).unwrap();
+        let pictures = pictures::of(None);
+        for picture in &pictures {
+            let image = image::open(folder.path(&format!("{}.png", picture.name))).unwrap();
+            let coloured = image.to_rgb8().pixels().filter(|p| p.0 == [0, 114, 178]).count();
+            assert!(coloured > 50, "{}: {coloured}", picture.name);
         }
-        let error = |losses| draw(&cli, "x", losses, (0.0, 1.0)).unwrap_err();
-        assert!(format!("{:#}", error("hubr")).contains("did you mean huber"));
-        assert!(format!("{:#}", error("ssim")).contains("cannot be drawn"));
-        assert!(error(" , ").to_string().contains("no loss is named"));
-        std::fs::remove_dir_all(&out).unwrap();
+        assert_eq!(std::fs::read_dir(folder.root()).unwrap().count(), pictures.len());
     }
 
     #[test]
-    fn commas_inside_parentheses_do_not_separate() {
-        assert_eq!(names("a(x=1, y=[2, 3]), b"), ["a(x=1, y=[2, 3])", "b"]);
-        assert!(range("3,1").is_err() && range("x").is_err());
-        assert_eq!(range("-1, 2").unwrap(), (-1.0, 2.0));
+    fn chosen_losses_are_drawn_under_their_names() {
+        let folder = Folder::new("chosen");
+        run(&cli(&folder, &["--losses", "mse, huber(delta=0.5)", "--range", "-2,1"])).unwrap();
+        assert!(folder.path("mse_huber-delta=0.5.png").exists());
+        run(&cli(&folder, &["--losses", "ce, ce + dice", "--sweep", "disc", "--name", "a"]))
+            .unwrap();
+        assert!(folder.path("a.png").exists());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let folder = Folder::new("mistakes");
+        let error = |more: &[&str]| format!("{:#}", run(&cli(&folder, more)).unwrap_err());
+        assert_has(&error(&["--losses", "hubr"]), &["--losses hubr", "did you mean huber"]);
+        assert_has(
+            &error(&["--losses", "mse,ce"]),
+            &["mse is drawn over the error", "ce over the margin", "--sweep"],
+        );
+        assert_has(&error(&["--losses", " , "]), &["--losses: expected names"]);
+        assert_has(&error(&["--losses", "giou", "--sweep", "error"]), &["giou", "takes Boxes"]);
+        assert_has(&error(&["--losses", "mse", "--name", "a/b"]), &["--name"]);
+        for range in ["3,-3", "1", "a,b", "0,inf", "1,2,3"] {
+            assert_has(
+                &error(&["--losses", "mse", "--range", range]),
+                &["--range: expected two numbers", range],
+            );
+        }
+        assert_has(&error(&["--points", "2"]), &["--points"]);
+    }
+
+    #[test]
+    fn lines_far_above_the_others_are_cut() {
+        let low: Vec<_> = (0..5).map(|i| (f64::from(i), f64::from(i))).collect();
+        let high: Vec<_> = low.iter().map(|(x, y)| (*x, 100.0 * y)).collect();
+        let ys = visible(&[("a", &low), ("b", &low), ("c", &high)]).unwrap();
+        assert!(ys.end > 4.0 && ys.end < 10.0, "{ys:?}");
+        let ys = visible(&[("a", &low), ("b", &low)]).unwrap();
+        assert!((ys.end - 4.24).abs() < 1e-9, "{ys:?}");
+        assert_eq!(visible(&[("flat", &[(0.0, 1.0), (1.0, 1.0)])]), None);
     }
 }

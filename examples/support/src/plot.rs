@@ -14,7 +14,10 @@ use image::RgbImage;
 use plotters::{
     coord::Shift,
     prelude::*,
-    style::{FontStyle, register_font},
+    style::{
+        FontStyle, register_font,
+        text_anchor::{HPos, Pos, VPos},
+    },
 };
 use std::{ops::Range, path::Path, sync::Once};
 
@@ -55,13 +58,38 @@ pub fn curves(path: &Path, title: &str, charts: &[Chart]) -> Result<()> {
 
 /// Draws the panels in rows of `columns` and writes a PNG atomically.
 pub fn page(path: &Path, title: &str, columns: usize, panels: &[Panel]) -> Result<()> {
+    page_with_legend(path, title, &[], columns, panels)
+}
+
+/// As [`page`], with the names of the lines under the title, for panels whose lines are the same.
+pub fn page_with_legend(
+    path: &Path,
+    title: &str,
+    legend: &[&str],
+    columns: usize,
+    panels: &[Panel],
+) -> Result<()> {
     ensure!(!panels.is_empty(), "{}: no chart to draw", path.display());
     let columns = columns.clamp(1, panels.len());
     let rows = panels.len().div_ceil(columns);
-    let size = (PANEL.0 * columns as u32, PANEL.1 * rows as u32 + TITLE);
+    let width = PANEL.0 * columns as u32;
+    let places = places(legend, width as i32);
+    let head = TITLE as i32 + places.last().map_or(0, |place| place.1 + LINE);
+    let size = (width, PANEL.1 * rows as u32 + head as u32);
     picture(path, size, |area| {
-        let area = area.titled(title, ("sans-serif", 20)).map_err(text)?;
-        for (area, panel) in area.split_evenly((rows, columns)).iter().zip(panels) {
+        let (upper, lower) = area.split_vertically(head);
+        let middle = Pos::new(HPos::Center, VPos::Top);
+        let style = TextStyle::from(("sans-serif", 20).into_font()).pos(middle);
+        upper.draw(&Text::new(title, (width as i32 / 2, 10), style)).map_err(text)?;
+        let style = TextStyle::from(("sans-serif", 13).into_font());
+        for (i, (name, (x, y))) in legend.iter().zip(places).enumerate() {
+            let y = y + TITLE as i32;
+            for piece in lines::Style::of(i).sample((x, y + 6)) {
+                upper.draw(&piece).map_err(text)?;
+            }
+            upper.draw(&Text::new(*name, (x + 24, y), style.clone())).map_err(text)?;
+        }
+        for (area, panel) in lower.split_evenly((rows, columns)).iter().zip(panels) {
             match panel {
                 Panel::Lines(lines) => lines.draw(area)?,
                 Panel::Reliability(reliability) => reliability.draw(area)?,
@@ -69,6 +97,25 @@ pub fn page(path: &Path, title: &str, columns: usize, panels: &[Panel]) -> Resul
         }
         Ok(())
     })
+}
+
+/// Height of a line of a legend.
+const LINE: i32 = 20;
+
+/// Where the names of a legend begin, in lines of that width.
+fn places(legend: &[&str], width: i32) -> Vec<(i32, i32)> {
+    const MARGIN: i32 = 24;
+    let (mut x, mut y) = (MARGIN, 0);
+    let place = |name: &&str| {
+        let needed = 24 + 8 * name.chars().count() as i32 + MARGIN;
+        if x > MARGIN && x + needed > width {
+            (x, y) = (MARGIN, y + LINE);
+        }
+        let place = (x, y);
+        x += needed;
+        place
+    };
+    legend.iter().map(place).collect()
 }
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
@@ -181,6 +228,10 @@ mod tests {
         let bars = vec![bar(0., None), bar(0.5, Some((0.8, 0.7)))];
         let reliability = Panel::Reliability(Reliability { title: "ECE 0.1", bars });
         let panels = [Panel::Lines(lines), reliability.clone(), reliability];
+        let legend = ["line"; 40];
+        page_with_legend(&path, "A page", &legend, 2, &panels).unwrap();
+        let taller = image::open(&path).unwrap().height();
+        assert_eq!(taller, 2 * PANEL.1 + TITLE + 4 * LINE as u32);
         page(&path, "A page", 2, &panels).unwrap();
         let image = image::open(&path).unwrap().to_rgb8();
         assert_eq!(image.dimensions(), (2 * PANEL.0, 2 * PANEL.1 + TITLE));

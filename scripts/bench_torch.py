@@ -17,11 +17,13 @@ import torch.nn.functional as F
 from timm.loss import LabelSmoothingCrossEntropy
 from torchvision import ops
 
+import bench_torch_adversarial
 import bench_torch_classification
 import bench_torch_compound
 import bench_torch_distance
 import bench_torch_images
 import bench_torch_overlap
+import bench_torch_regression
 
 
 class Inputs:
@@ -332,11 +334,13 @@ SAME = {"cross_entropy_pixels": cross_entropy, "softmax_focal_pixels": softmax_f
 
 # The cases that have a file of their own, one a line.
 FAMILIES = [
+    bench_torch_adversarial,
     bench_torch_classification,
     bench_torch_compound,
     bench_torch_distance,
     bench_torch_images,
     bench_torch_overlap,
+    bench_torch_regression,
 ]
 
 

@@ -66,16 +66,28 @@ pub(crate) fn reduce(
     let weighted = unreduced.f_mul(weight)?;
     Ok(match reduction {
         Reduction::Sum => weighted.f_sum(None::<Kind>)?,
-        Reduction::Mean => match mean_over {
-            MeanOver::Elements => reduce(weighted, None, mean_over, reduction)?,
-            MeanOver::Weights => {
-                let repeats = elements as f64 / weight.numel().max(1) as f64;
-                let total = weight.f_sum(None::<Kind>)?.f_mul_scalar(repeats)?;
-                ratio(&weighted.f_sum(None::<Kind>)?, &total)?
-            }
-        },
+        Reduction::Mean => {
+            weighted_mean(&weighted.f_sum(None::<Kind>)?, weight, elements, mean_over)?
+        }
         _ => weighted,
     })
+}
+
+/// The mean of `elements` losses whose weighted sum is `total`.
+pub(crate) fn weighted_mean(
+    total: &Tensor,
+    weight: &Tensor,
+    elements: usize,
+    mean_over: MeanOver,
+) -> Result<Tensor> {
+    let elements = elements as f64;
+    match mean_over {
+        MeanOver::Elements => Ok(total.f_div_scalar(elements.max(1.0))?),
+        MeanOver::Weights => {
+            let repeats = elements / weight.numel().max(1) as f64;
+            ratio(total, &weight.f_sum(None::<Kind>)?.f_mul_scalar(repeats)?)
+        }
+    }
 }
 
 /// `total / count`, and 0 with a graph where `count` is 0 (then `total` is 0 too).

@@ -4,7 +4,7 @@ use crate::{
     LossError, LossParts, Reduction, Result, check,
     error::unwrap,
     loss::{Entry, named_loss, option_enum},
-    regression::{largest_exponent, negated_at_most},
+    regression::largest_exponent,
 };
 use tch::{Kind, Tensor};
 
@@ -140,9 +140,9 @@ impl KlStandardNormal {
         let logvar = check::in_kind(NAME, "logvar", logvar, mu.f_kind()?)?;
 
         // Of a variance near 1, expm1 keeps what the difference to 1 would lose.
-        let negated = negated_at_most(&logvar, most)?;
-        let twice = mu.f_square()?.f_add_(&negated.f_neg()?.f_expm1()?)?.f_add_(&negated)?;
-        drop(negated);
+        let logvar = logvar.f_clamp_max(most)?;
+        let twice = mu.f_mul(&mu)?.f_add_(&logvar.f_expm1()?)?.f_sub_(&logvar)?;
+        drop(logvar);
         if self.reduction == ElboReduction::None {
             return Ok(twice.f_mul_scalar(0.5)?);
         }

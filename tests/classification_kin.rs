@@ -226,6 +226,19 @@ fn gradients_of_targets_agree_with_differences() {
 }
 
 #[test]
+fn element_weights_have_gradients_too() {
+    let bce = BceWithLogitsLoss::default();
+    let t = rand(71, &[3, 4], Kind::Double);
+    let (x, w) = (randn(72, &[3, 4], Kind::Double), rand(73, &[3, 1], Kind::Double) + 0.1);
+    let both = [x.shallow_clone(), w.shallow_clone()];
+    gradcheck("learnt", &both, |x| bce.forward_weighted(&x[0], &t, &x[1]));
+    gradcheck("fixed", &[x.shallow_clone()], |x| bce.forward_weighted(&x[0], &t, &w));
+    gradgradcheck("fixed", &[x.shallow_clone()], |x| bce.forward_weighted(&x[0], &t, &w));
+    let learnt = bce.forward_weighted(&x, &t, &leaf(&w));
+    assert_close("both ways", &bce.forward_weighted(&x, &t, &w), &learnt, (1e-12, 0.0));
+}
+
+#[test]
 fn permuting_the_batch_changes_nothing() {
     let order = index(&[3, 0, 2, 1], &[4]);
     for job in jobs() {
@@ -1012,7 +1025,12 @@ fn errors_say_what_was_expected() {
     let x = randn(68, &[2, 3, 4], Kind::Float);
     let t = index(&[0; 8], &[2, 4]);
     let say = |result: tch_losses::Result<Tensor>| result.unwrap_err().to_string();
-    let refused: [(&dyn Loss, &Tensor, &str); 22] = [
+    let refused: [(&dyn Loss, &Tensor, &str); 23] = [
+        (
+            &OneVsRestBceLoss::default().pos_weight(tensor(&[1.0; 3], &[3])),
+            &t,
+            "OneVsRestBceLoss: expected pos_weight of shape broadcastable to [2, 3, 4], got [3]",
+        ),
         (
             &CategoricalCrossEntropyLoss::default(),
             &t.narrow(1, 0, 3),

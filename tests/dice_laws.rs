@@ -588,11 +588,11 @@ fn errors_say_what_was_expected_and_what_came() {
         |mask: &Tensor| plain().f_forward_weighted(&logits, &target, mask).unwrap_err().to_string();
     assert_eq!(
         masked(&rand(1, &[2, 3, 4, 5], Kind::Float)),
-        "SoftDiceLoss: expected loss_mask of shape [2, 4, 5] or [2, 1, 4, 5], got [2, 3, 4, 5]"
+        "SoftDiceLoss: expected weight of shape [2, 4, 5] or [2, 1, 4, 5], got [2, 3, 4, 5]"
     );
     assert_eq!(
         masked(&target.to_kind(Kind::ComplexFloat)),
-        "SoftDiceLoss: expected loss_mask of floating-point or integer kind, got ComplexFloat"
+        "SoftDiceLoss: expected weight of floating-point or integer kind, got ComplexFloat"
     );
     assert_eq!(
         f_tp_fp_fn(&logits, &target.view(-1), Default::default()).unwrap_err().to_string(),

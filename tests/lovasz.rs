@@ -411,7 +411,7 @@ fn errors_say_what_was_expected() {
     );
     assert_eq!(
         say(softmax.f_forward_weighted(&x, &t.clamp_max(3), &x)),
-        "LovaszSoftmaxLoss: expected loss_mask of shape [2, 3, 5] or [2, 1, 3, 5], got [2, 4, 3, 5]"
+        "LovaszSoftmaxLoss: expected weight of shape [2, 3, 5] or [2, 1, 3, 5], got [2, 4, 3, 5]"
     );
     let hinge = LovaszHingeLoss::default();
     assert_eq!(

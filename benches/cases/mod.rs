@@ -1,11 +1,13 @@
 //! The cases of the benchmarks: each a loss of this crate on inputs that `scripts/bench_torch.py`
 //! draws alike. `table.txt` lists them with their sizes.
 
+mod adversarial;
 mod classification;
 mod compound;
 mod distance;
 mod images;
 mod overlap;
+mod regression;
 
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
@@ -51,11 +53,13 @@ pub struct Job {
 /// The cases that have a file of their own, one a line.
 #[rustfmt::skip]
 const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
+    adversarial::job,
     classification::case,
     compound::job,
     distance::job,
     images::job,
     overlap::job,
+    regression::case,
 ];
 
 impl Job {

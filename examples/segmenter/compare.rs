@@ -4,7 +4,7 @@ use crate::{
     evaluate::{Outcome, Scores},
     options::Train,
     overlay,
-    report::{self, borrowed},
+    report::borrowed,
     train::{self, LAST, RESULTS, Sets},
     weights,
     windows::Windows,
@@ -13,6 +13,7 @@ use anyhow::{Result, ensure};
 use examples_support::{
     files::{self, Existing},
     interrupt::Interrupt,
+    losses::{file_name, split},
     plot::{self, Chart},
     table::Table,
 };
@@ -21,13 +22,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// A name, and the points of a line.
+type Series = (String, Vec<(f64, f64)>);
+
 /// Trains with each loss in runs/segmenter/NAME/LOSS.
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     let losses = split(options.compare.as_deref().unwrap_or_default());
     ensure!(losses.len() >= 2, "--compare: expected at least two losses, separated by commas");
     let sets = Sets::open(options)?;
     let root = options.runs.join("segmenter");
-    let folders: Vec<String> = losses.iter().map(|loss| plain(loss)).collect();
+    let folders: Vec<String> = losses.iter().map(|loss| file_name(loss)).collect();
     // Everything that can be wrong is said before the first run begins.
     for (i, (loss, folder)) in losses.iter().zip(&folders).enumerate() {
         ensure!(!folders[..i].contains(folder), "--compare: {loss} is there twice");
@@ -64,44 +68,11 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
 }
 
 fn with(options: &Train, loss: &str) -> Train {
-    Train { loss: loss.to_owned(), name: plain(loss), ..options.clone() }
+    Train { loss: loss.to_owned(), name: file_name(loss), ..options.clone() }
 }
 
 fn finished(folder: &Path, epochs: usize) -> Result<bool> {
     Ok(weights::read(&folder.join(LAST))?.1.epochs_done >= epochs)
-}
-
-/// Splits at commas outside parentheses.
-fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut depth = 0;
-    for symbol in text.chars() {
-        match symbol {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(symbol);
-        }
-    }
-    parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-}
-
-/// A loss as the name of a folder.
-fn plain(loss: &str) -> String {
-    let kept = |symbol: char| symbol.is_alphanumeric() || "+-_.=".contains(symbol);
-    let name: String = loss.chars().filter(|c| !c.is_whitespace()).collect();
-    let name = name.replace('*', "x");
-    name.chars()
-        .map(|c| if kept(c) { c } else { '-' })
-        .collect::<String>()
-        .trim_matches('-')
-        .to_owned()
 }
 
 /// compare.csv, the table on standard output, compare.png and compare_curves.png.
@@ -118,14 +89,9 @@ fn write(
     let columns: Vec<_> =
         found.iter().map(|(loss, _, outcome)| (loss.clone(), &outcome.predictions[..])).collect();
     overlay::comparison(&folder.join("compare.png"), &sets.val, &columns, sets.train.ground())?;
-    let series = |column: &str| -> Result<Vec<(String, Vec<(f64, f64)>)>> {
+    let series = |column: &str| -> Result<Vec<Series>> {
         let read = |(loss, folder, _): &(String, PathBuf, Outcome)| {
-            let parts = tch_losses::loss::terms(loss)?.into_iter().map(|term| term.name);
-            let parts: Vec<String> = parts.collect();
-            let parts = if parts.len() > 1 { &parts[..] } else { &[] };
-            let mut table: Table = report::table(parts, sets.train.classes());
-            table.read(&folder.join(RESULTS), usize::MAX)?;
-            Ok((loss.clone(), table.series(column)))
+            Ok((loss.clone(), Table::open(&folder.join(RESULTS))?.series(column)))
         };
         found.iter().map(read).collect()
     };
@@ -198,22 +164,4 @@ fn text(rows: &[(&str, &Scores)]) -> String {
         }
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn losses_are_split_at_commas_outside_parentheses() {
-        let losses = split("ce, dice + ce,tversky(alpha=0.3, beta=0.7) ,");
-        assert_eq!(losses, ["ce", "dice + ce", "tversky(alpha=0.3, beta=0.7)"]);
-        assert_eq!(split(" "), Vec::<String>::new());
-    }
-
-    #[test]
-    fn losses_name_their_folders() {
-        assert_eq!(plain("dice + 0.5*ce"), "dice+0.5xce");
-        assert_eq!(plain("tversky(alpha=0.3, beta=0.7)"), "tversky-alpha=0.3-beta=0.7");
-    }
 }

@@ -1,10 +1,7 @@
 //! How good the masks of a network are.
 
 use crate::{
-    data::{
-        Dataset,
-        classes::{Classes, IGNORED},
-    },
+    data::{Dataset, classes::IGNORED},
     model::UNet,
     options::Eval,
     overlay, weights,
@@ -16,7 +13,7 @@ use image::GrayImage;
 use serde::Serialize;
 use std::fmt;
 use tch::{Device, Kind, Tensor};
-use tch_losses::metrics::ConfusionMatrix;
+use tch_losses::metrics::{ConfusionMatrix, SurfaceDistances, f_cl_dice};
 
 /// The scores of one class; none where nothing can be said.
 #[derive(Debug, Clone, Serialize)]
@@ -115,9 +112,16 @@ fn tensor(mask: &GrayImage) -> Tensor {
     Tensor::from_slice(mask.as_raw()).view(size).to_kind(Kind::Int64)
 }
 
-/// Hausdorff distance at 95 % and clDice of one class in one image.
-fn shape_scores(_found: &Tensor, _wanted: &Tensor, _class: i64) -> Result<[Option<f64>; 2]> {
-    Ok([None, None])
+/// Hausdorff distance at 95 % and clDice of one class in one image; none where there is nothing to
+/// measure.
+fn shape_scores(found: &Tensor, wanted: &Tensor, class: i64) -> Result<[Option<f64>; 2]> {
+    let counted = wanted.f_ne(i64::from(IGNORED))?;
+    let found = found.f_eq(class)?.f_logical_and(&counted)?;
+    let wanted = wanted.f_eq(class)?;
+    let distances = SurfaceDistances::f_new(&found, &wanted, &[1.0, 1.0])?;
+    let hd95 = distances.f_percentile(95.0)?.f_double_value(&[0])?;
+    let cl_dice = f_cl_dice(&found.unsqueeze(0), &wanted.unsqueeze(0))?.f_double_value(&[0, 0])?;
+    Ok([hd95, cl_dice].map(|score| Some(score).filter(|score| score.is_finite())))
 }
 
 /// A mean of what is there.
@@ -129,7 +133,7 @@ struct Mean {
 
 impl Mean {
     fn add(&mut self, value: Option<f64>) {
-        if let Some(value) = value.filter(|value| value.is_finite()) {
+        if let Some(value) = value {
             self.sum += value;
             self.n += 1;
         }
@@ -176,7 +180,7 @@ pub fn run(options: &Eval) -> Result<()> {
     let mut data = options.data.clone();
     data.resize = data.resize.or(meta.resize);
     data.merge_digits |= meta.classes.names == ["background", "digit"];
-    check(&options.data, &meta.classes)?;
+    meta.classes.agree(options.data.classes.as_deref(), &options.data.ignore)?;
     let (_, validation) =
         Dataset::open_both(&data, meta.tile as u32, options.seed, Some(&meta.classes))?;
     ensure!(
@@ -204,12 +208,61 @@ pub fn run(options: &Eval) -> Result<()> {
     Ok(())
 }
 
-/// The classes come with the weights; options that would change them are a mistake.
-fn check(data: &crate::options::Data, classes: &Classes) -> Result<()> {
-    ensure!(
-        data.classes.is_none() && data.ignore.is_empty(),
-        "--classes and --ignore are for training; the weights know {} and what to leave out",
-        classes.names.join(", ")
-    );
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(rows: &[&str]) -> Tensor {
+        let classes: Vec<i64> = rows
+            .iter()
+            .flat_map(|row| row.bytes())
+            .map(
+                |symbol| if symbol == b'x' { i64::from(IGNORED) } else { i64::from(symbol - b'0') },
+            )
+            .collect();
+        Tensor::from_slice(&classes).view([1, rows.len() as i64, -1])
+    }
+
+    #[test]
+    fn shapes_are_compared_class_by_class() {
+        let truth = mask(&["0000000", "0111110", "0000000", "2200000"]);
+        let gap = mask(&["0000000", "0110110", "0000000", "0000000"]);
+        let [hd95, cldice] = shape_scores(&gap, &truth, 1).unwrap();
+        assert!(hd95.unwrap() < 1.0 + 1e-9, "{hd95:?}");
+        assert!((cldice.unwrap() - 2.0 * 0.8 / 1.8).abs() < 1e-6, "{cldice:?}");
+        assert_eq!(shape_scores(&truth, &truth, 1).unwrap()[0], Some(0.0));
+        assert!((shape_scores(&truth, &truth, 1).unwrap()[1].unwrap() - 1.0).abs() < 1e-6);
+        // Nothing found of what is there: infinitely far, which a mean leaves out.
+        assert_eq!(shape_scores(&gap, &truth, 2).unwrap(), [None, Some(0.0)]);
+        assert_eq!(shape_scores(&gap, &gap, 2).unwrap(), [None, None]);
+        let left_out = mask(&["0000000", "0111110", "0000000", "xxxxxxx"]);
+        let wrong = mask(&["0000000", "0111110", "0000000", "1111111"]);
+        assert_eq!(shape_scores(&wrong, &left_out, 1).unwrap()[0], Some(0.0));
+    }
+
+    #[test]
+    fn tables_have_a_line_a_class_and_dashes_for_nothing() {
+        let class = |name: &str, dice, hd95| ClassScore {
+            name: name.to_owned(),
+            pixels: 50,
+            dice,
+            iou: None,
+            hd95,
+            cldice: Some(0.5),
+        };
+        let scores = Scores {
+            images: 2,
+            accuracy: Some(0.75),
+            dice: Some(0.8),
+            iou: None,
+            classes: vec![class("membrane", Some(0.8), Some(1.25)), class("x", None, None)],
+        };
+        let text = scores.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "class      pixels    Dice     IoU    HD95  clDice");
+        assert_eq!(lines[1], "membrane   50.0 %  0.8000       -    1.25  0.5000");
+        assert_eq!(lines[2], "x          50.0 %       -       -       -  0.5000");
+        assert_eq!(lines[3], "mean      100.0 %  0.8000       -    1.25  0.5000");
+        assert_eq!(lines[4], "0.7500 of the pixels of 2 images are right");
+    }
 }

@@ -24,7 +24,7 @@ pub enum Command {
     /// Train from scratch; leaves curves, pictures and weights in runs/segmenter/NAME
     Train(Box<Train>),
     /// Print Dice, IoU, Hausdorff distance and clDice of some weights on the validation images
-    Eval(Eval),
+    Eval(Box<Eval>),
     /// Write the masks of an image or a folder of images
     Predict(Predict),
 }

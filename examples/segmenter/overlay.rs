@@ -10,7 +10,7 @@ use image::{GrayImage, Rgb, RgbImage, imageops};
 use std::path::Path;
 
 /// Validation images shown, at most.
-const SHOWN: usize = 8;
+const SHOWN: usize = 6;
 /// Side of a picture in the mosaic.
 const CELL: u32 = 320;
 
@@ -47,7 +47,7 @@ impl Verdict {
         match self {
             Self::Ground => None,
             Self::Right => Some(Rgb([0, 158, 115])),
-            Self::Missed => Some(Rgb([230, 60, 0])),
+            Self::Missed => Some(Rgb([240, 130, 0])),
             Self::TooMuch => Some(Rgb([40, 130, 255])),
             Self::WrongClass => Some(Rgb([225, 90, 200])),
             Self::LeftOut => Some(Rgb([120; 3])),
@@ -195,7 +195,7 @@ pub fn comparison(
     ground: usize,
 ) -> Result<()> {
     let mut cells = Vec::new();
-    for i in 0..data.len().min(SHOWN / 2) {
+    for i in 0..data.len().min(4) {
         let sample = data.get(i, 0)?;
         let (image, truth) = (&sample.0, &sample.1);
         let picture = masked(image, truth, ground);

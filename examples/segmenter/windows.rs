@@ -83,7 +83,7 @@ impl Windows {
         let room = length.saturating_sub(window);
         let stride = (window as f64 * (1.0 - self.overlap)).max(1.0);
         let steps = (room as f64 / stride).ceil() as usize;
-        let start = |i: usize| if steps == 0 { 0 } else { (room * i + steps / 2) / steps };
+        let start = |i: usize| (room * i + steps / 2).checked_div(steps).unwrap_or(0);
         ((0..=steps).map(start).collect(), window)
     }
 

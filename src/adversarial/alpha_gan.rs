@@ -28,7 +28,7 @@ use tch::Tensor;
 ///
 /// | option | default | meaning |
 /// |---|---|---|
-/// | `lambda` | 10 | λ; the paper takes 1 to 50 |
+/// | `lambda` | 10 | λ |
 ///
 /// # Shapes
 ///
@@ -61,8 +61,8 @@ use tch::Tensor;
 /// # Differences
 ///
 /// The first version of the paper has the prior's and the posterior's terms of C swapped in its algorithm.
-/// Reproductions give the generator and the encoder the non-saturating `-log σ` for R. The paper's ‖·‖₁ is
-/// a mean here, as there.
+/// Some reproductions give the generator and the encoder the non-saturating `-log σ` for R. ‖x_rec - x‖₁ is a
+/// mean here, as in the reproductions.
 ///
 /// # Reference
 ///

@@ -2,12 +2,13 @@
 
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
+    classification::softplus,
     error::unwrap,
     loss::{Options, Registry, option_enum},
     reduce::reduce,
 };
 use std::fmt::Debug;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The objectives of a discriminator and a generator, both to be minimised.
 ///
@@ -189,16 +190,13 @@ pub(super) fn reduced(unreduced: Tensor, reduction: Reduction) -> Result<Tensor>
     reduce(unreduced, None, MeanOver::Elements, reduction)
 }
 
-/// `softplus(-x)`, what a logit costs that should be large.
-pub(super) fn cost_of_real(logits: &Tensor) -> Result<Tensor> {
-    Ok(logits.f_log_sigmoid()?.f_neg_()?)
+/// `softplus(-x)`, reduced: what a logit costs that should be large.
+pub(super) fn cost_of_real(logits: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    // Negated last, so that no tensor of negated gradients is made.
+    Ok(reduced(logits.f_log_sigmoid()?, reduction)?.f_neg()?)
 }
 
-/// `softplus(x)`, what a logit costs that should be small.
-pub(super) fn cost_of_fake(logits: &Tensor) -> Result<Tensor> {
-    Ok(match logits.f_kind()? {
-        // libtorch's own returns x above 20, which only `Float` rounds to.
-        Kind::Double => cost_of_real(&logits.f_neg()?)?,
-        _ => logits.f_softplus()?,
-    })
+/// `softplus(x)`, reduced: what a logit costs that should be small.
+pub(super) fn cost_of_fake(logits: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    reduced(softplus(logits)?, reduction)
 }

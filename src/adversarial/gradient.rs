@@ -1,5 +1,6 @@
 //! Gradients of a critic with a graph, which the penalties share.
 
+pub(super) use crate::regression::root;
 use crate::{LossError, Result, check};
 use tch::{Kind, Tensor};
 
@@ -65,10 +66,4 @@ pub(super) fn norm(loss: &'static str, gradient: &Tensor) -> Result<Tensor> {
     let each: i64 = dims[1..].iter().product();
     let gradient = check::accumulated(loss, "gradient", gradient)?.f_reshape([dims[0], each])?;
     root(&gradient.f_square()?.f_sum_dim_intlist(1, false, None::<Kind>)?)
-}
-
-/// A square root whose derivatives at 0 are 0.
-pub(super) fn root(square: &Tensor) -> Result<Tensor> {
-    let zero = square.f_eq(0.0)?;
-    Ok(square.f_masked_fill(&zero, 1.0)?.f_sqrt()?.f_masked_fill(&zero, 0.0)?)
 }

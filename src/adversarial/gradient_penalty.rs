@@ -29,7 +29,8 @@ const NAME: &str = "GradientPenalty";
 ///
 /// - `real`, `fake`: the same shape (N, ..) and floating-point kind
 /// - critic: takes that shape, returns any; several scores of a sample are added up. A sample's
-///   scores must not depend on other samples: no batch normalisation, no mean over the batch
+///   scores must not depend on other samples: no batch normalisation, no mean over the batch. libtorch has
+///   no second derivative of `cdist`: with it `backward` on the penalty fails
 /// - `mixing`: ε, (N) or (N, 1, ..)
 /// - penalty: a scalar; `Half` and `BFloat16` norms are computed and returned in `Float`
 ///

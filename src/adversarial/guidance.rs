@@ -15,8 +15,7 @@ use tch::{Kind, Tensor};
 /// loss = 2 asin(½ ‖â - t̂‖)² = ½ θ²,   â = input / ‖input‖,  t̂ = target / ‖target‖
 /// ```
 ///
-/// θ is computed as `2 atan2(‖â - t̂‖, ‖â + t̂‖)`, whose gradient is bounded everywhere; where the embeddings
-/// are equal or opposite it is 0.
+/// The gradient is no longer than θ / ‖input‖, and 0 where the embeddings are equal or opposite.
 ///
 /// | option | default | meaning |
 /// |---|---|---|
@@ -50,8 +49,8 @@ use tch::{Kind, Tensor};
 ///
 /// # Differences
 ///
-/// Through the arcsine the gradient at opposite embeddings is infinite or NaN, and NaN at equal ones where
-/// the norm is a plain root. An embedding of zeros counts as orthogonal to all.
+/// As written, the gradient is infinite or NaN at opposite embeddings, and NaN at equal ones where the norm is
+/// a plain root. An embedding of zeros counts as orthogonal to all.
 ///
 /// # Reference
 ///
@@ -82,7 +81,10 @@ impl SphericalDistanceLoss {
         check::same_shape(NAME, input, target)?;
         let input = check::accumulated(NAME, "input", input)?;
         let target = check::in_kind(NAME, "target", target, input.f_kind()?)?;
-        let loss = spherical(&unit(&input)?, &unit(&target)?)?;
+        let ((input, no_input), (target, no_target)) = (unit(&input)?, unit(&target)?);
+        let square = input.f_mse_loss(&target, Reduction::None)?;
+        let chord = square.f_sum_dim_intlist(-1, false, None::<Kind>)?;
+        let loss = half_squared_angle(&chord.f_add(&no_input)?.f_add(&no_target)?)?;
         let weight = weights(NAME, [weight], &loss)?;
         reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
     }
@@ -95,20 +97,20 @@ named_loss! {
     "VQGAN-CLIP `spherical_dist_loss`", [reduction], aliases ["spherical_dist"],
 }
 
-/// `½ θ²` of two tensors of unit vectors, which may broadcast.
-fn spherical(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let length =
-        |vector: Tensor| root(&vector.f_square()?.f_sum_dim_intlist(-1, false, None::<Kind>)?);
-    // Kahan's formula for half the angle; its square times 2 is ½ θ².
-    let half = length(a.f_sub(b)?)?.f_atan2(&length(a.f_add(b)?)?)?;
+/// `½ θ²` of unit vectors from the square of their chord.
+fn half_squared_angle(chord: &Tensor) -> Result<Tensor> {
+    // The chord of the one vector and the opposite of the other; of zero its root has no slope.
+    let opposite = chord.f_rsub_scalar(4.0)?.f_relu()?;
+    let half = root(chord)?.f_atan2(&root(&opposite)?)?;
     Ok(half.f_square()?.f_mul_scalar(2.0)?)
 }
 
-/// Vectors of the last dimension at length 1; zeros stay zeros.
-fn unit(vectors: &Tensor) -> Result<Tensor> {
+/// Vectors of the last dimension at length 1, where zeros stay zeros, and which are zeros.
+fn unit(vectors: &Tensor) -> Result<(Tensor, Tensor)> {
     let square = vectors.f_square()?.f_sum_dim_intlist(-1, true, None::<Kind>)?;
     let zero = square.f_eq(0.0)?;
-    Ok(vectors.f_div(&square.f_masked_fill(&zero, 1.0)?.f_sqrt()?)?)
+    let unit = vectors.f_div(&square.f_masked_fill(&zero, 1.0)?.f_sqrt()?)?;
+    Ok((unit, zero.f_squeeze_dim(-1)?))
 }
 
 /// Images towards prompts, each with a weight, and away from those whose weight is negative.
@@ -230,7 +232,9 @@ impl Loss for PromptLoss {
             let prompts = target.size()[0].max(1) as f64;
             target = target.f_sum_dim_intlist(0, true, None::<Kind>)?.f_div_scalar(prompts)?;
         }
-        let distances = spherical(&unit(&input)?.f_unsqueeze(1)?, &unit(&target)?.f_unsqueeze(0)?)?;
+        let cosine = unit(&input)?.0.f_matmul(&unit(&target)?.0.f_tr()?)?;
+        let distances =
+            half_squared_angle(&cosine.f_mul_scalar(-2.0)?.f_add_scalar(2.0)?.f_relu()?)?;
         let weight = Self::of_prompts("prompt_weight", &self.prompt_weight, &distances)?;
         let stop = Self::of_prompts("stop", &self.stop, &distances)?;
 

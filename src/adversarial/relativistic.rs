@@ -1,11 +1,12 @@
 //! Relativistic GANs.
 
 use super::{
-    gan_loss::{GanLoss, Halve, both, cost_of_real, needed, reduced},
+    gan_loss::{GanLoss, Halve, both, needed, reduced},
     least_squares::squared_distance,
 };
 use crate::{
     Reduction, Result, check,
+    classification::softplus,
     loss::{named_loss, option_enum},
 };
 use tch::Tensor;
@@ -180,21 +181,22 @@ impl RelativisticGanLoss {
     /// What it costs that `high` should score higher than `low`.
     fn objective(&self, high: &Tensor, low: &Tensor) -> Result<Tensor> {
         match self.against {
-            Against::Pairs => self.reduced(high.f_sub(low)?),
+            Against::Pairs => self.reduced(low.f_sub(high)?),
             Against::Average => {
                 let mean = |scores: &Tensor| reduced(scores.shallow_clone(), Reduction::Mean);
-                let above = self.reduced(high.f_sub(&mean(low)?)?)?;
-                Ok(above.f_add(&self.reduced(mean(high)?.f_sub(low)?)?)?)
+                let above = self.reduced(mean(low)?.f_sub(high)?)?;
+                Ok(above.f_add(&self.reduced(low.f_sub(&mean(high)?)?)?)?)
             }
         }
     }
 
-    fn reduced(&self, difference: Tensor) -> Result<Tensor> {
+    /// f of a difference that is given negated, as the costs want it.
+    fn reduced(&self, mut negated: Tensor) -> Result<Tensor> {
         match self.cost {
-            RelativisticCost::Logistic => reduced(cost_of_real(&difference)?, self.reduction),
-            RelativisticCost::LeastSquares => squared_distance(&difference, 1.0, self.reduction),
+            RelativisticCost::Logistic => reduced(softplus(&negated)?, self.reduction),
+            RelativisticCost::LeastSquares => squared_distance(&negated, -1.0, self.reduction),
             RelativisticCost::Hinge => {
-                reduced(difference.f_rsub_scalar(1.0)?.f_relu_()?, self.reduction)
+                reduced(negated.f_add_scalar_(1.0)?.f_relu_()?, self.reduction)
             }
         }
     }

@@ -5,11 +5,11 @@ use super::{
     parts::{self, fake_term, real_term},
 };
 use crate::{
-    Reduction, Result, check,
+    KlStandardNormal, LossError, Reduction, Result, check,
     error::unwrap,
     loss::{LossParts, named_loss},
 };
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The three objectives of VAE/GAN, a variational autoencoder whose reconstructions are compared in the
 /// features of a discriminator.
@@ -18,7 +18,7 @@ use tch::{Kind, Tensor};
 /// encoder        prior + likelihood
 /// decoder        γ likelihood + gan(D(x_rec)) + gan(D(x_gen))
 /// discriminator  mean softplus(-D(x)) + mean softplus(D(x_rec)) + mean softplus(D(x_gen))
-/// prior      = mean_n ½ Σ_d (μ² + exp(log σ²) - 1 - log σ²)          KL to N(0, 1)
+/// prior      = mean_n ½ Σ (μ² + σ² - log σ² - 1)                      KlStandardNormal
 /// likelihood = mean_n ½ Σ (f(x_rec) - f(x))²                          -log N(f(x) | f(x_rec), 1), constant left out
 /// gan(logit) = -mean softplus(logit), or mean softplus(-logit) when `non_saturating`
 /// ```
@@ -33,7 +33,7 @@ use tch::{Kind, Tensor};
 ///
 /// # Shapes
 ///
-/// - `mean`, `log_variance`: (N, D)
+/// - `mu`, `logvar`: (N, ..), the same shape
 /// - features: (N, ..), the same shape
 /// - scores: logits of any shape
 /// - objectives: scalars; of encoder and decoder as [`LossParts`], the parts before their weights. `Half`
@@ -55,9 +55,9 @@ use tch::{Kind, Tensor};
 /// use tch_losses::adversarial::VaeGanLoss;
 ///
 /// let row = |values: &[f64]| Tensor::from_slice(values).view([1, -1]);
-/// let (mean, log_variance) = (row(&[1.0, 0.0]), row(&[0.0, 0.0]));
+/// let (mu, logvar) = (row(&[1.0, 0.0]), row(&[0.0, 0.0]));
 /// let (made, real) = (row(&[2.0, 0.0]), row(&[0.0, 0.0]));
-/// let parts = VaeGanLoss::default().encoder(&mean, &log_variance, &made, &real);
+/// let parts = VaeGanLoss::default().encoder(&mu, &logvar, &made, &real);
 /// assert_eq!(parts.total.double_value(&[]), 0.5 + 2.0);
 /// ```
 ///
@@ -65,8 +65,7 @@ use tch::{Kind, Tensor};
 ///
 /// The algorithm in the paper descends L_GAN for the discriminator and -L_GAN for the decoder, where its
 /// equation gives L_GAN the other sign; the signs here make the discriminator tell real from made. The
-/// author's code weighs the three terms of the discriminator ½, ¼, ¼. Above a `log_variance` of 30 (10
-/// in `Half`) the variance goes on as a line, so that it stays finite.
+/// author's code weighs the three terms of the discriminator ½, ¼, ¼.
 ///
 /// # Reference
 ///
@@ -102,12 +101,14 @@ impl VaeGanLoss {
     /// The encoder's objective: the parts `prior` and `likelihood`.
     pub fn f_encoder(
         &self,
-        mean: &Tensor,
-        log_variance: &Tensor,
+        mu: &Tensor,
+        logvar: &Tensor,
         made: &Tensor,
         real: &Tensor,
     ) -> Result<LossParts> {
-        let prior = self.prior(mean, log_variance)?;
+        let prior = KlStandardNormal::default().f_forward(mu, logvar).map_err(|source| {
+            LossError::Part { part: "prior".to_owned(), source: Box::new(source) }
+        })?;
         let likelihood = self.likelihood(made, real)?;
         LossParts::of(Self::NAME, vec![("prior", 1.0, prior), ("likelihood", 1.0, likelihood)])
     }
@@ -143,22 +144,6 @@ impl VaeGanLoss {
         parts::discriminator(Self::NAME, real, reconstructed, generated)
     }
 
-    fn prior(&self, mean: &Tensor, log_variance: &Tensor) -> Result<Tensor> {
-        check::shape_is(Self::NAME, "mean", mean, mean.dim() == 2, "[N, D]")?;
-        check::shape(Self::NAME, "log_variance", log_variance, &mean.size())?;
-        check::device(Self::NAME, "log_variance", log_variance, mean)?;
-        let samples = mean.size()[0].max(1) as f64;
-        // Where exp goes on as its tangent, so that the gradient fits in the kind.
-        let large = if log_variance.f_kind()? == Kind::Half { 10.0 } else { 30.0 };
-        let mean = check::accumulated(Self::NAME, "mean", mean)?;
-        let log_variance = check::accumulated(Self::NAME, "log_variance", log_variance)?;
-        let beyond = log_variance.f_sub_scalar(large)?.f_relu_()?;
-        let variance = log_variance.f_clamp_max(large)?.f_exp()?;
-        let variance = variance.f_mul(&beyond.f_add_scalar(1.0)?)?;
-        let terms = mean.f_square()?.f_add(&variance)?.f_sub(&log_variance)?.f_sub_scalar(1.0)?;
-        Ok(terms.f_sum(None::<Kind>)?.f_mul_scalar(0.5 / samples)?)
-    }
-
     fn likelihood(&self, made: &Tensor, real: &Tensor) -> Result<Tensor> {
         check_samples(Self::NAME, "real features", real)?;
         check::shape(Self::NAME, "made features", made, &real.size())?;
@@ -171,14 +156,8 @@ impl VaeGanLoss {
 
     /// [`VaeGanLoss::f_encoder`], or a panic with its error.
     #[track_caller]
-    pub fn encoder(
-        &self,
-        mean: &Tensor,
-        log_variance: &Tensor,
-        made: &Tensor,
-        real: &Tensor,
-    ) -> LossParts {
-        unwrap(self.f_encoder(mean, log_variance, made, real))
+    pub fn encoder(&self, mu: &Tensor, logvar: &Tensor, made: &Tensor, real: &Tensor) -> LossParts {
+        unwrap(self.f_encoder(mu, logvar, made, real))
     }
 
     /// [`VaeGanLoss::f_decoder`], or a panic with its error.

@@ -3,8 +3,7 @@
 use super::{
     binary::{smoothed, without_ignored},
     focal::{modulated, pos_weight, smallest},
-    poly::{class_count, per_class_sum},
-    target::{Classes, sum_classes},
+    target::{Classes, class_count, per_class_sum, sum_classes},
 };
 use crate::{
     MeanOver, Reduction, Result, check,
@@ -69,8 +68,8 @@ use tch::{Kind, Tensor};
 ///
 /// # Differences
 ///
-/// timm limits probabilities to at least 1e-8 inside the logarithms, and so has no gradient for a
-/// positive whose logit is below -18.4; here it has one. timm computes in `Float` even where the input
+/// timm limits probabilities to at least 1e-8 inside the logarithms, and so has next to no gradient for a
+/// positive whose logit is below -18.4; here it has its own. timm computes in `Float` even where the input
 /// is `Double`. Before 1.0.31 it summed over the batch too: `reduction(Reduction::Sum)`.
 ///
 /// # Reference

@@ -4,7 +4,7 @@ use super::focal::pos_weight;
 use crate::{
     MeanOver, Reduction, Result, check,
     loss::{named_loss, weighted_loss},
-    reduce::{Kept, reduce, weights},
+    reduce::{Kept, reduce, weighted_mean, weights},
 };
 use tch::Tensor;
 
@@ -170,13 +170,31 @@ impl BceWithLogitsLoss {
         let pos_weight = pos_weight(NAME, self.pos_weight.as_ref(), input, kind)?;
         let own = self.weight.as_ref().map(|kept| &kept.0);
         let weight = weights(NAME, [own, weight, valid.as_ref()], &logits)?;
-        let bce = |reduction| {
-            logits.f_binary_cross_entropy_with_logits(&target, None, pos_weight.as_ref(), reduction)
+        let bce = |weight: Option<&Tensor>, reduction| {
+            logits.f_binary_cross_entropy_with_logits(
+                &target,
+                weight,
+                pos_weight.as_ref(),
+                reduction,
+            )
         };
-        if weight.is_none() && logits.numel() > 0 {
-            return Ok(bce(self.reduction)?);
+        match &weight {
+            None if logits.numel() > 0 => Ok(bce(None, self.reduction)?),
+            // libtorch weighs in place, but gives a weight no gradient.
+            Some(weight) if self.reduction != Reduction::None && !weight.requires_grad() => {
+                let total = bce(Some(weight), Reduction::Sum)?;
+                match self.reduction {
+                    Reduction::Mean => {
+                        weighted_mean(&total, weight, logits.numel(), self.mean_over)
+                    }
+                    _ => Ok(total),
+                }
+            }
+            weight => {
+                let unreduced = bce(None, Reduction::None)?;
+                reduce(unreduced, weight.as_ref(), self.mean_over, self.reduction)
+            }
         }
-        reduce(bce(Reduction::None)?, weight.as_ref(), self.mean_over, self.reduction)
     }
 }
 

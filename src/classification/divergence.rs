@@ -294,13 +294,17 @@ impl JsDivLoss {
         let target = check::in_kind(NAME, "target", target, input.f_kind()?)?;
         let (p, log_p) = distribution(input, self.input)?;
         let (q, log_q) = distribution(target, self.target)?;
-        // In logarithms, which are finite where a probability is rounded to 0.
-        let mixture = log_p.f_logaddexp(&log_q)?.f_sub_scalar_(std::f64::consts::LN_2)?;
-        let terms = p.f_mul(&log_p.f_sub(&mixture)?)?.f_addcmul(&q, &log_q.f_sub(&mixture)?)?;
-        let loss = sum_classes(&terms)?.f_mul_scalar(0.5)?;
+        let mixture = log_of(&p.f_add(&q)?.f_mul_scalar_(0.5)?)?;
+        let from = |p: Tensor, log_p: Tensor| sum_classes(&p.f_mul(&log_p.f_sub(&mixture)?)?);
+        let loss = from(p, log_p)?.f_add(&from(q, log_q)?)?.f_mul_scalar(0.5)?;
         let weight = weights(NAME, [weight], &loss)?;
         reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
     }
+}
+
+/// The logarithm of probabilities, finite where they are 0 or rounded to it.
+fn log_of(probabilities: &Tensor) -> Result<Tensor> {
+    Ok(probabilities.f_add_scalar(smallest(probabilities)?)?.f_log()?)
 }
 
 /// Probabilities and their logarithms.
@@ -311,7 +315,7 @@ fn distribution(tensor: Tensor, what: Distribution) -> Result<(Tensor, Tensor)> 
             Ok((log.f_exp()?, log))
         }
         Distribution::Probabilities => {
-            let log = tensor.f_clamp_min(smallest(&tensor)?)?.f_log()?;
+            let log = log_of(&tensor)?;
             Ok((tensor, log))
         }
         Distribution::LogProbabilities => Ok((tensor.f_exp()?, tensor)),
@@ -442,26 +446,30 @@ impl JsdCrossEntropy {
         let dims = input.size();
         let ok = dims.len() >= 2 && dims[0] % splits == 0;
         check::shape_is(NAME, "input", input, ok, &format!("[{splits} N, C, ..]"))?;
-        let of_one = |dims: &[i64]| [&[dims[0] / splits], &dims[1..]].concat();
         let logits = check::accumulated(NAME, "input", input)?;
-        let clean = of_one(&dims)[0];
-        let all = positions(&dims);
-        let target = match target.size() == all {
+        let clean = dims[0] / splits;
+        let target = match target.size() == positions(&dims) {
             true => target.f_narrow(0, 0, clean)?,
             false => target.shallow_clone(),
         };
-        let classes =
-            Classes::new(NAME, &logits.f_narrow(0, 0, clean)?, &target, self.ignore_index)?;
+        let first = logits.f_narrow(0, 0, clean)?;
+        let likelihood =
+            ClassTarget::Index(Classes::new(NAME, &first, &target, self.ignore_index)?);
 
-        let log_p = logits.f_log_softmax(1, None::<Kind>)?;
-        let first = log_p.f_narrow(0, 0, clean)?;
-        let likelihood = ClassTarget::Index(classes);
-        let cross_entropy = likelihood.expected(&first, self.label_smoothing)?.f_neg()?;
-        let log_p = log_p.f_reshape([&[splits], of_one(&dims).as_slice()].concat())?;
-        let mixture =
-            log_p.f_logsumexp([0i64].as_slice(), false)?.f_sub_scalar((splits as f64).ln())?;
-        let terms = log_p.f_exp()?.f_mul(&log_p.f_sub(&mixture)?)?;
-        let divergence = terms.f_sum_dim_intlist([0i64, 2].as_slice(), false, None::<Kind>)?;
+        let split = |logits| distribution(logits, Distribution::Logits);
+        let parts: Vec<_> =
+            logits.f_chunk(splits, 0)?.into_iter().map(split).collect::<Result<_>>()?;
+        let mut sum = parts[0].0.f_add(&parts[1].0)?;
+        for (p, _) in &parts[2..] {
+            sum = sum.f_add_(p)?;
+        }
+        let mixture = log_of(&sum.f_div_scalar_(splits)?)?;
+        drop(sum);
+        let cross_entropy = likelihood.expected(&parts[0].1, self.label_smoothing)?.f_neg()?;
+        let mut divergence = cross_entropy.f_zeros_like()?;
+        for (p, log_p) in parts {
+            divergence = divergence.f_add(&sum_classes(&p.f_mul(&log_p.f_sub(&mixture)?)?)?)?;
+        }
         let loss = cross_entropy.f_add(&divergence.f_mul_scalar(self.alpha / splits as f64)?)?;
         likelihood.reduce(NAME, loss, weight, None, self.reduction)
     }

@@ -247,7 +247,7 @@ impl LikelyMargin {
 }
 
 /// `log(1 + exp(x))`.
-pub(super) fn softplus(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn softplus(x: &Tensor) -> Result<Tensor> {
     Ok(match x.f_kind()? {
         // libtorch's own returns x above 20, which only `Float` rounds to.
         Kind::Double => x.f_neg()?.f_log_sigmoid()?.f_neg()?,

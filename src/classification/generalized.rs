@@ -52,8 +52,8 @@ use tch::{Kind, Tensor};
 ///
 /// # Differences
 ///
-/// Keras takes probabilities only, and its gradient `-p^(q-1)` is infinite at 0: here it stays what it is
-/// at 1e-7 below that, and the loss goes on as a straight line.
+/// Keras takes probabilities only, and its gradient `-p^(q-1)` is infinite at 0 (NaN for the other
+/// classes): here it stays what it is at 1e-7 below that, and the loss goes on as a straight line.
 ///
 /// # Reference
 ///

@@ -18,7 +18,7 @@ use tch::{Kind, Tensor};
 /// l = -Σ_i t[i] log2 o[i] + Σ_i (A t)[i] e^o[i] - Σ_i t[i] e^o[i],   o limited to [clip, 1]
 /// ```
 ///
-/// A[i][j] is how much of the output goes to class i where class j is right. The first call has no
+/// `A[i][j]` is how much of the output goes to class i where class j is right. The first call has no
 /// matrix, and so no second term; [`update`](Self::update) then makes and moves it:
 ///
 /// ```text

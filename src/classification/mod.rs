@@ -34,6 +34,7 @@ pub use class_weights::{
 };
 pub use cross_entropy::{CrossEntropyLoss, LabelSmoothing, NllLoss, SoftTargetCrossEntropy};
 pub use divergence::{Distribution, JsDivLoss, JsdCrossEntropy, KlDivLoss};
+pub(crate) use focal::softplus;
 pub use focal::{FocalLoss, SoftmaxFocalLoss};
 pub use generalized::GeneralizedCrossEntropyLoss;
 pub use hinge::{

@@ -1,8 +1,9 @@
 //! Binary cross entropy of each class against the rest.
 
 use super::{
-    poly::{class_count, per_class_sum},
-    target::Classes,
+    binary::smoothed,
+    focal::pos_weight,
+    target::{Classes, class_count, per_class_sum},
 };
 use crate::{
     BceWithLogitsLoss, Loss, MeanOver, Reduction, Result, check,
@@ -180,11 +181,10 @@ impl OneVsRestBceLoss {
             }
         };
         let bce = BceWithLogitsLoss::default()
-            .pos_weight(self.pos_weight.as_ref().map(|kept| kept.0.shallow_clone()))
+            .pos_weight(pos_weight(NAME, self.pos_weight.as_ref(), input, logits.f_kind()?)?)
             .mean_over(self.mean_over)
             .reduction(self.reduction);
         let own = self.weight.as_ref().map(|kept| &kept.0);
-        // Without an index that is ignored nothing need be weighed, but that is not known here.
         let loss = match weights(NAME, [own, weight, valid.as_ref()], &logits)? {
             Some(weight) => bce.f_forward_weighted(&logits, &dense, &weight)?,
             None => bce.f_forward(&logits, &dense)?,
@@ -194,7 +194,7 @@ impl OneVsRestBceLoss {
 
     fn dense(&self, target: Tensor) -> Result<Tensor> {
         let smoothing = if self.smooth_dense { self.label_smoothing } else { 0.0 };
-        let target = super::binary::smoothed(target, smoothing)?;
+        let target = smoothed(target, smoothing)?;
         match self.target_threshold {
             Some(threshold) => Ok(target.f_gt(threshold)?.f_to_kind(target.f_kind()?)?),
             None => Ok(target),

@@ -3,7 +3,7 @@
 use super::{
     binary::{smoothed, without_ignored},
     focal::{LikelyMargin, modulated},
-    target::{ClassTarget, sum_classes},
+    target::{ClassTarget, class_count, per_class_sum, sum_classes},
 };
 use crate::{
     MeanOver, Reduction, Result, check,
@@ -281,35 +281,29 @@ impl PolyBceWithLogitsLoss {
         let weight = weights(NAME, [weight, valid.as_ref()], &logits)?;
 
         let likely = LikelyMargin::new(&logits, &target, hard)?;
-        let bce = likely.bce(&logits, &target, None)?;
+        let mut loss = match hard {
+            true => likely.bce(&logits, &target, None)?,
+            // With fewer buffers than that of a soft margin.
+            false => logits.f_binary_cross_entropy_with_logits::<&Tensor>(
+                &target,
+                None,
+                None,
+                Reduction::None,
+            )?,
+        };
         let miss = likely.miss()?;
-        let mut loss = bce.f_add(&miss.f_mul_scalar(self.epsilon)?)?;
-        if self.gamma != 0.0 {
-            loss = modulated(loss, miss, self.gamma)?;
-        }
+        let epsilon = Tensor::f_full([0i64; 0], self.epsilon, (miss.f_kind()?, miss.device()))?;
+        loss = loss.f_addcmul_(&miss, &epsilon)?;
+        loss = match self.gamma {
+            0.0 => loss,
+            gamma => modulated(loss, miss, gamma)?,
+        };
         if let Some(alpha) = self.alpha {
             let alpha_t = target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar_(1.0 - alpha)?;
             loss = loss.f_mul(&alpha_t)?;
         }
         let loss = reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)?;
         per_class_sum(loss, classes, self.reduction)
-    }
-}
-
-/// The number of classes that a mean is to sum over: dimension 1, if it is to.
-pub(super) fn class_count(loss: &'static str, input: &Tensor, sum_classes: bool) -> Result<i64> {
-    if !sum_classes {
-        return Ok(1);
-    }
-    check::shape_is(loss, "input", input, input.dim() >= 2, "[N, C, ..], for sum_classes")?;
-    Ok(input.size()[1])
-}
-
-/// The mean of sums over `classes`, from the mean over everything.
-pub(super) fn per_class_sum(loss: Tensor, classes: i64, reduction: Reduction) -> Result<Tensor> {
-    match reduction {
-        Reduction::Mean if classes != 1 => Ok(loss.f_mul_scalar(classes)?),
-        _ => Ok(loss),
     }
 }
 

@@ -199,26 +199,14 @@ impl MultiLabelMarginLoss {
 /// libtorch's losses of (N, C) scores, which it can differentiate once only. They are piecewise linear:
 /// with their slope as a constant they can be differentiated as often as wanted.
 fn label_margins(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let constant = scores.f_detach()?;
-    let loss = constant.f_multilabel_margin_loss(labels, Reduction::None)?;
-    if !scores.requires_grad() {
+    let leaf = scores.f_detach()?.f_set_requires_grad(scores.requires_grad())?;
+    let loss = leaf.f_multilabel_margin_loss(labels, Reduction::None)?;
+    if !loss.requires_grad() {
         return Ok(loss);
     }
-    let kind = scores.f_kind()?;
-    let before_end = labels.f_ge(0)?.f_cumprod(1, Kind::Int64)?;
-    let counts = constant.f_zeros_like()?.f_scatter_add(
-        1,
-        &labels.f_mul(&before_end)?,
-        &before_end.f_to_kind(kind)?,
-    )?;
-    let is_label = counts.f_gt(0.0)?.f_to_kind(kind)?;
-    let slope = constant.f_multilabel_margin_loss_backward(
-        &loss.f_ones_like()?,
-        labels,
-        Reduction::None,
-        &is_label,
-    )?;
-    Ok(loss.f_add(&sum_classes(&scores.f_sub(&constant)?.f_mul(&slope)?)?)?)
+    let slopes = Tensor::f_run_backward(&[loss.f_sum(None::<Kind>)?], &[leaf], false, false)?;
+    let line = sum_classes(&scores.f_mul(&slopes[0])?)?;
+    Ok(line.f_sub(&line.f_detach()?)?.f_add(&loss.f_detach()?)?)
 }
 
 weighted_loss!(MultiLabelMarginLoss);

@@ -179,3 +179,20 @@ impl ClassTarget {
 pub(super) fn sum_classes(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?)
 }
+
+/// The number of classes that a mean is to sum over: dimension 1, if it is to.
+pub(super) fn class_count(loss: &'static str, input: &Tensor, sum_classes: bool) -> Result<i64> {
+    if !sum_classes {
+        return Ok(1);
+    }
+    check::shape_is(loss, "input", input, input.dim() >= 2, "[N, C, ..], for sum_classes")?;
+    Ok(input.size()[1])
+}
+
+/// The mean of sums over `classes`, from the mean over everything.
+pub(super) fn per_class_sum(loss: Tensor, classes: i64, reduction: Reduction) -> Result<Tensor> {
+    match reduction {
+        Reduction::Mean if classes != 1 => Ok(loss.f_mul_scalar(classes)?),
+        _ => Ok(loss),
+    }
+}

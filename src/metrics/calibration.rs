@@ -158,7 +158,7 @@ impl Calibration {
         let (low, high) = confidence.f_aminmax(None, false)?;
         for value in [low.f_double_value(&[])?, high.f_double_value(&[])?] {
             // Written so that NaN fails.
-            let inside = value >= -SLACK && value <= 1.0 + SLACK;
+            let inside = (-SLACK..=1.0 + SLACK).contains(&value);
             check::param(NAME, "probabilities", value, inside, "in [0, 1]")?;
         }
         let bins = self.sums.len() as i64;

@@ -1,6 +1,7 @@
 //! Metrics that say how good a model is.
 
 mod calibration;
+mod cl_dice;
 mod coco;
 mod confusion;
 mod coverage;
@@ -12,6 +13,7 @@ mod ssim;
 mod surface;
 
 pub use calibration::{Calibration, ReliabilityBin};
+pub use cl_dice::{cl_dice, f_cl_dice};
 pub use coco::{
     Area, ClassSummary, CocoEval, CocoSummary, Curve, Detection, GroundTruth, MatchRule,
 };

@@ -36,7 +36,9 @@ use tch::Tensor;
 ///
 /// # Differences
 ///
-/// Copies without the ½ of the first branch jump at δ.
+/// PyTorch divides the mean of `F.huber_loss(weight=..)` by the number of elements, those of
+/// `l1_loss` and `mse_loss` by the sum of the weights, as all are here. Copies without the ½ of the
+/// first branch jump at δ.
 ///
 /// # Reference
 ///

@@ -98,8 +98,3 @@ pub(crate) fn largest_exponent(kind: Kind) -> f64 {
         _ => 70.0,
     }
 }
-
-/// `-min(x, most)`: libtorch's threshold, unlike its clamp, is one pass backward too.
-pub(crate) fn negated_at_most(x: &Tensor, most: f64) -> Result<Tensor> {
-    Ok(x.f_neg()?.f_threshold(-most, -most)?)
-}

@@ -1,6 +1,6 @@
 //! Negative log-likelihood of Poisson counts.
 
-use super::{elementwise, largest_exponent, negated_at_most, pair};
+use super::{elementwise, largest_exponent, pair};
 use crate::{
     Reduction, Result, check,
     loss::{named_loss, weighted_loss},
@@ -100,18 +100,20 @@ impl PoissonNllLoss {
         check::above_zero(NAME, "eps", self.eps)?;
         let most = largest_exponent(input.f_kind()?);
         let (input, target) = pair(NAME, input, target)?;
-        let mut each = if self.log_input {
-            let negated = negated_at_most(&input, most)?;
-            target.f_mul(&negated)?.f_add_(&negated.f_neg()?.f_exp()?)?
+        // Negated until the end, so that the last step needs no memory of its own.
+        let (mut negated, rate) = if self.log_input {
+            let log = input.f_clamp_max(most)?;
+            (target.f_mul(&log)?, log.f_exp()?)
         } else {
             let rate = input.f_relu()?;
-            let log = rate.f_add_scalar(self.eps)?.f_log()?;
-            rate.f_sub(&target.f_mul(&log)?)?
+            (target.f_mul(&rate.f_add_scalar(self.eps)?.f_log()?)?, rate)
         };
+        let _ = negated.f_sub_(&rate)?;
+        drop(rate);
         if self.full {
-            each = each.f_add_(&stirling(&target)?)?;
+            let _ = negated.f_sub_(&stirling(&target)?)?;
         }
-        elementwise(NAME, each, weight, self.reduction)
+        Ok(elementwise(NAME, negated, weight, self.reduction)?.f_neg()?)
     }
 }
 

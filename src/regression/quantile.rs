@@ -36,13 +36,10 @@ use tch::Tensor;
 /// assert!((loss.double_value(&[]) - (0.9 + 0.1) / 2.0).abs() < 1e-12);
 /// ```
 ///
-/// # Differences
-///
-/// None of those known.
-///
 /// # Reference
 ///
-/// Koenker and Bassett 1978, "Regression Quantiles". Follows scikit-learn `mean_pinball_loss`.
+/// Koenker and Bassett 1978, "Regression Quantiles". The formula of scikit-learn's
+/// `mean_pinball_loss`.
 #[derive(Debug, Clone)]
 pub struct QuantileLoss {
     quantile: f64,
@@ -84,6 +81,6 @@ impl QuantileLoss {
 weighted_loss!(QuantileLoss);
 
 named_loss! {
-    QuantileLoss: "quantile", Values => Dense, "scikit-learn `mean_pinball_loss`",
+    QuantileLoss: "quantile", Values => Dense, "Koenker and Bassett 1978",
     [quantile, reduction], aliases ["pinball"],
 }

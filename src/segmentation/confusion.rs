@@ -27,7 +27,7 @@ use tch::Tensor;
 #[doc = include_str!("doc/averaging.md")]
 #[doc = include_str!("doc/region.md")]
 #[doc = include_str!("doc/shapes.md")]
-#[doc = include_str!("doc/reduction.md")]
+#[doc = include_str!("doc/reduction_average.md")]
 #[doc = include_str!("doc/errors.md")]
 /// # Examples
 ///
@@ -136,7 +136,7 @@ named_loss! {
 /// and `FalsePositives` is then the mean of 1-p. `WeightNorm::None` gives MONAI's numbers with
 /// weights.
 #[doc = include_str!("doc/shapes.md")]
-#[doc = include_str!("doc/reduction.md")]
+#[doc = include_str!("doc/reduction_average.md")]
 #[doc = include_str!("doc/errors.md")]
 /// # Examples
 ///

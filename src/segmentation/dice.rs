@@ -310,7 +310,7 @@ named_loss! {
 #[doc = include_str!("doc/averaging.md")]
 #[doc = include_str!("doc/region.md")]
 #[doc = include_str!("doc/shapes.md")]
-#[doc = include_str!("doc/reduction.md")]
+#[doc = include_str!("doc/reduction_average.md")]
 #[doc = include_str!("doc/errors.md")]
 /// # Examples
 ///

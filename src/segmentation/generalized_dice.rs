@@ -244,8 +244,8 @@ option_enum!(WassersteinWeighting {
 /// ```
 ///
 /// p are the probabilities, m the weight of a pixel, M the distances between classes, divided by
-/// the largest. With `Volume` the denominator is `Σ m α_y (2-W) + s_d`. Of a soft target W is the
-/// mean over its classes.
+/// the largest. With `Volume` the denominator is `Σ m α_y (2-W) + s_d`. A soft target counts as
+/// its classes, each for its share.
 ///
 /// | option | default | meaning |
 /// |---|---|---|
@@ -476,29 +476,29 @@ impl Nearness {
             Some(mask) => values.f_mul(mask),
             None => Ok(values),
         };
-        // 1-W is what the true class has of 1 - M p, which without M is p.
-        let likeness = match distances {
-            Some(distances) => distances.f_matmul(&probabilities)?.f_rsub_scalar(1.0)?,
+        let apart = distances.is_some();
+        // W of each class that could be the true one; without M the likeness, 1 - W, which is p.
+        let of_classes = match distances {
+            Some(distances) => distances.f_matmul(&probabilities)?,
             None => probabilities,
         };
-        let (near, per_class): (Tensor, Box<dyn Fn(Tensor) -> Result<Tensor>>) = match target {
-            Target::Index(class) => (
-                likeness.f_gather(1, &class, false)?,
-                Box::new(move |values| grid.per_class(values, &class)),
-            ),
+        let (sums, volume) = match target {
+            Target::Index(class) => {
+                let own = of_classes.f_gather(1, &class, false)?;
+                let ones = own.f_ones_like()?;
+                let volume = grid.per_class(masked(ones)?, &class)?;
+                (grid.per_class(masked(own)?, &class)?, volume)
+            }
             Target::Dense(dense) => {
-                let near = likeness.f_mul(&dense)?.f_sum_dim_intlist(1, true, None::<Kind>)?;
-                (near, Box::new(move |values| sum(values.f_mul(&dense)?)))
+                let own = of_classes.f_mul(&dense)?;
+                (sum(masked(own)?)?, sum(masked(dense)?)?)
             }
         };
-        drop(likeness);
-        let error = sum(masked(near.f_rsub_scalar(1.0)?)?)?;
-        let ones = near.f_ones_like()?;
-        let volume = per_class(masked(ones)?)?;
-        let count = near.size()[2];
-        let near = per_class(masked(near)?)?;
+        let others = volume.f_sub(&sums)?;
+        let (near, far) = if apart { (others, sums) } else { (sums, others) };
+        let error = far.f_sum_dim_intlist(1, true, None::<Kind>)?;
         let valid = mask.map(sum).transpose()?;
-        Ok(Nearness { near, volume, error, valid, count })
+        Ok(Nearness { near, volume, error, valid, count: grid.count() })
     }
 
     fn over_batch(self) -> Result<Self> {

@@ -14,12 +14,15 @@ mod hausdorff;
 mod log_pixels;
 mod lovasz;
 mod maps;
+mod penalty;
 mod region;
+mod shape_aware;
 mod soft_dice;
 mod statistics;
 mod structural;
 mod tversky;
 mod unified_focal;
+mod weight_map;
 
 use crate::loss::Entry;
 
@@ -44,7 +47,9 @@ pub use generalized_dice::{
 };
 pub use hausdorff::{HausdorffDtLoss, HausdorffErLoss};
 pub use lovasz::{LovaszHingeLoss, LovaszSoftmaxLoss};
+pub use penalty::{DistBinaryDiceLoss, DistancePenalizedCrossEntropyLoss};
 pub use region::{Aggregate, Average, EmptyClass, WeightNorm};
+pub use shape_aware::ShapeAwareLoss;
 pub use soft_dice::{DiceForm, SoftDiceLoss};
 pub use statistics::{
     IgnoreIndex, Nonlinearity, Statistics, StatisticsOptions, f_tp_fp_fn, tp_fp_fn,
@@ -52,6 +57,7 @@ pub use statistics::{
 pub use structural::StructuralCorrelationLoss;
 pub use tversky::{FBetaLoss, FocalTverskyLoss, PowerOf, TverskyLoss};
 pub use unified_focal::{AsymmetricFocalLoss, AsymmetricFocalTverskyLoss, UnifiedFocalLoss};
+pub use weight_map::{WeightMapOptions, f_unet_weight_map, unet_weight_map};
 
 pub(crate) fn entries() -> Vec<Entry> {
     [
@@ -86,6 +92,9 @@ pub(crate) fn entries() -> Vec<Entry> {
         BoundaryLoss::entries(),
         HausdorffDtLoss::entries(),
         HausdorffErLoss::entries(),
+        DistBinaryDiceLoss::entries(),
+        DistancePenalizedCrossEntropyLoss::entries(),
+        ShapeAwareLoss::entries(),
     ]
     .concat()
 }

@@ -326,7 +326,10 @@ impl Pixels {
             got => return Err(LossError::Kind { loss, what, expected: "floating-point", got }),
         };
         let target = grid.target(loss, target, input, kind)?;
-        let mask = counting.mask.map(|mask| grid.mask(loss, mask, input, kind)).transpose()?;
+        // `tp_fp_fn` has nnU-Net's name for what a loss calls weight.
+        let name = if what == "input" { "weight" } else { "loss_mask" };
+        let mask = counting.mask.map(|mask| grid.mask(loss, name, mask, input, kind));
+        let mask = mask.transpose()?;
         let (target, mask) = target.without(&counting.ignore_index.0, mask, kind)?;
         let probabilities = match nonlinearity {
             Nonlinearity::None => input.f_to_kind(kind)?,
@@ -469,6 +472,7 @@ impl Grid {
     fn mask(
         &self,
         loss: &'static str,
+        name: &'static str,
         mask: &Tensor,
         input: &Tensor,
         kind: Kind,
@@ -476,9 +480,9 @@ impl Grid {
         let [plain, single, _] = self.shapes();
         let size = mask.size();
         let ok = size == plain || size == single;
-        check::shape_is(loss, "loss_mask", mask, ok, &format!("{plain:?} or {single:?}"))?;
-        check::device(loss, "loss_mask", mask, input)?;
-        let mask = check::in_kind(loss, "loss_mask", mask, kind)?;
+        check::shape_is(loss, name, mask, ok, &format!("{plain:?} or {single:?}"))?;
+        check::device(loss, name, mask, input)?;
+        let mask = check::in_kind(loss, name, mask, kind)?;
         Ok(mask.f_reshape([self.images, 1, self.count()])?)
     }
 

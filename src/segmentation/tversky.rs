@@ -201,7 +201,7 @@ option_enum!(PowerOf { PowerOf::Score => "score", PowerOf::Mean => "mean" });
 #[doc = include_str!("doc/averaging.md")]
 #[doc = include_str!("doc/region.md")]
 #[doc = include_str!("doc/shapes.md")]
-#[doc = include_str!("doc/reduction.md")]
+#[doc = include_str!("doc/reduction_average.md")]
 #[doc = include_str!("doc/errors.md")]
 /// `PowerOf::Mean` with another reduction than `Mean` is an error too.
 ///
@@ -341,7 +341,7 @@ named_loss! {
 #[doc = include_str!("doc/averaging.md")]
 #[doc = include_str!("doc/region.md")]
 #[doc = include_str!("doc/shapes.md")]
-#[doc = include_str!("doc/reduction.md")]
+#[doc = include_str!("doc/reduction_average.md")]
 #[doc = include_str!("doc/errors.md")]
 /// # Examples
 ///

@@ -232,6 +232,31 @@ impl Classes {
         self.names.len()
     }
 
+    /// Whether `--classes` and `--ignore`, where they are given, say what these classes are.
+    pub fn agree(&self, naming: Option<&[Naming]>, ignore: &[Value]) -> Result<()> {
+        let same = |(i, class): (usize, &Naming)| {
+            self.names.get(i) == Some(&class.name)
+                && class.value.is_none_or(|value| self.values.get(i) == Some(&value))
+        };
+        let known = || -> String {
+            let pairs = self.names.iter().zip(&self.values);
+            pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        };
+        ensure!(
+            naming.is_none_or(|naming| {
+                naming.len() == self.len() && naming.iter().enumerate().all(same)
+            }),
+            "--classes: those of the weights are {}",
+            known()
+        );
+        ensure!(
+            ignore.is_empty() || ignore == self.ignore,
+            "--ignore: the weights were trained with {:?}",
+            self.ignore.iter().map(Value::to_string).collect::<Vec<_>>()
+        );
+        Ok(())
+    }
+
     /// The class index of a value, [`IGNORED`] for those to leave out, none for unknown ones.
     pub fn index(&self, value: Value) -> Option<u8> {
         if self.ignore.contains(&value) {
@@ -307,6 +332,21 @@ mod tests {
         // Class numbers of which one does not occur.
         assert_eq!(named("a,b,c", &["0", "2"]).unwrap().values, values(&["0", "1", "2"]));
         assert_eq!(named("cell=255,rest=0", &["0"]).unwrap().values, values(&["255", "0"]));
+    }
+
+    #[test]
+    fn options_may_repeat_what_weights_know() {
+        let classes = named("membrane,cell", &["255", "0"]).unwrap();
+        let agree = |names: &str, ignore: &[&str]| {
+            let naming: Vec<Naming> = names.split(',').map(|name| name.parse().unwrap()).collect();
+            classes.agree(Some(&naming), &values(ignore)).map_err(|error| error.to_string())
+        };
+        assert!(classes.agree(None, &[]).is_ok());
+        assert!(agree("membrane,cell", &[]).is_ok() && agree("membrane=0,cell=255", &[]).is_ok());
+        for wrong in ["cell,membrane", "membrane", "membrane=1,cell"] {
+            assert_has(&agree(wrong, &[]).unwrap_err(), &["membrane=0,cell=255"]);
+        }
+        assert_has(&agree("membrane,cell", &["7"]).unwrap_err(), &["--ignore"]);
     }
 
     #[test]

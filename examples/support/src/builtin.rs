@@ -61,14 +61,24 @@ const CELL: [f32; 2] = [0.12, 0.42];
 /// Greatest share of the smaller box that two boxes may have in common.
 const OVERLAP: f32 = 0.15;
 
+/// The digits of a split by themselves, in the order of the data set.
+pub fn digits(split: Split) -> &'static [Digit] {
+    let (train, val) = ASSETS.digits.split_at(TRAIN_DIGITS);
+    match split {
+        Split::Train => train,
+        Split::Val => val,
+    }
+}
+
 impl Scenes {
     /// Scene `index`: the same for the same split, size, seed and index.
     pub fn scene(&self, index: u64) -> Scene {
         let assets = &*ASSETS;
         let rng = &mut seeded(&[self.seed, self.split as u64, index]);
-        let (digits, photos) = match self.split {
-            Split::Train => (&assets.digits[..TRAIN_DIGITS], &assets.train),
-            Split::Val => (&assets.digits[TRAIN_DIGITS..], &assets.val),
+        let digits = digits(self.split);
+        let photos = match self.split {
+            Split::Train => &assets.train,
+            Split::Val => &assets.val,
         };
         let mut image = background(&photos[rng.random_range(0..photos.len())], self.size, rng);
         let mut objects: Vec<Object> = Vec::new();
@@ -261,10 +271,13 @@ fn overlap(a: [f32; 4], b: [f32; 4]) -> f32 {
     width * height / area(a).min(area(b))
 }
 
-struct Digit {
-    class: usize,
-    // Share of ink in each cell.
-    ink: [[f32; 8]; 8],
+/// A handwritten digit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Digit {
+    /// The digit.
+    pub class: usize,
+    /// The share of ink in each cell, row by row.
+    pub ink: [[f32; 8]; 8],
 }
 
 /// A photograph, and copies of half, a quarter and an eighth of its size.
@@ -286,7 +299,7 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
         };
     }
     Assets {
-        digits: digits(),
+        digits: read_digits(),
         train: photos![
             "train-astronaut-1",
             "train-astronaut-2",
@@ -309,7 +322,7 @@ fn photo(bytes: &[u8]) -> Photo {
 }
 
 /// Each row of the sheet is a digit: its class, then 8 x 8 cells of ink from 0 to 16.
-fn digits() -> Vec<Digit> {
+fn read_digits() -> Vec<Digit> {
     let bytes = include_bytes!("../../assets/digits.png");
     let sheet = image::load_from_memory(bytes).expect("the built-in digits decode").to_luma8();
     let digit = |row: &[u8]| Digit {
@@ -327,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_digits_are_all_there() {
-        let digits = digits();
+        let digits = read_digits();
         assert_eq!(digits.len(), 1797);
         let mut counts = [0; 10];
         for digit in &digits {
@@ -336,6 +349,7 @@ mod tests {
         assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         let ink: f32 = digits.iter().flat_map(|d| d.ink.as_flattened()).sum::<f32>() * 16.;
         assert_eq!(ink, 561_718.);
+        assert_eq!([Split::Train, Split::Val].map(|split| super::digits(split).len()), [1437, 360]);
     }
 
     #[test]
@@ -404,7 +418,7 @@ mod tests {
     #[test]
     fn boxes_are_tight_around_visible_ink() {
         let plain = RgbImage::from_pixel(96, 96, Rgb([100; 3]));
-        for (i, digit) in digits().iter().enumerate().step_by(17) {
+        for (i, digit) in read_digits().iter().enumerate().step_by(17) {
             let rng = &mut seeded(&[i as u64]);
             let ink = Ink::new(digit, (96, 96), rng);
             let xyxy = ink.fit((96, 96), rng).unwrap();

@@ -8,6 +8,7 @@ pub mod files;
 pub mod images;
 pub mod interrupt;
 pub mod issues;
+pub mod losses;
 pub mod parallel;
 pub mod plot;
 pub mod progress;

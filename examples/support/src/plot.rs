@@ -1,4 +1,12 @@
-//! Curves as a PNG.
+//! Pictures of numbers as PNG: curves, reliability diagrams, confusion matrices.
+
+mod lines;
+mod matrix;
+mod reliability;
+
+pub use lines::Lines;
+pub use matrix::confusion;
+pub use reliability::{Bar, Reliability};
 
 use crate::{FONT, files, png};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -6,11 +14,14 @@ use image::RgbImage;
 use plotters::{
     coord::Shift,
     prelude::*,
-    style::{FontStyle, register_font},
+    style::{
+        FontStyle, register_font,
+        text_anchor::{HPos, Pos, VPos},
+    },
 };
 use std::{ops::Range, path::Path, sync::Once};
 
-/// One panel.
+/// One panel of curves.
 #[derive(Debug, Clone)]
 pub struct Chart<'a> {
     /// Above the panel.
@@ -21,87 +32,111 @@ pub struct Chart<'a> {
     pub series: &'a [(&'a str, Vec<(f64, f64)>)],
 }
 
+/// One panel of a page.
+#[derive(Debug, Clone)]
+pub enum Panel<'a> {
+    /// Lines in a system of axes.
+    Lines(Lines<'a>),
+    /// Confidence against accuracy.
+    Reliability(Reliability<'a>),
+}
+
 const PANEL: (u32, u32) = (520, 400);
+const TITLE: u32 = 40;
 
 /// Draws the charts side by side and writes a PNG atomically.
 pub fn curves(path: &Path, title: &str, charts: &[Chart]) -> Result<()> {
-    ensure!(!charts.is_empty(), "{}: no chart to draw", path.display());
+    let panels: Vec<Panel> = charts
+        .iter()
+        .map(|chart| {
+            let series = chart.series.iter().map(|(name, points)| (*name, &points[..]));
+            Panel::Lines(Lines { x: chart.x, ..Lines::new(chart.title, series) })
+        })
+        .collect();
+    page(path, title, charts.len(), &panels)
+}
+
+/// Draws the panels in rows of `columns` and writes a PNG atomically.
+pub fn page(path: &Path, title: &str, columns: usize, panels: &[Panel]) -> Result<()> {
+    page_with_legend(path, title, &[], columns, panels)
+}
+
+/// As [`page`], with the names of the lines under the title, for panels whose lines are the same.
+pub fn page_with_legend(
+    path: &Path,
+    title: &str,
+    legend: &[&str],
+    columns: usize,
+    panels: &[Panel],
+) -> Result<()> {
+    ensure!(!panels.is_empty(), "{}: no chart to draw", path.display());
+    let columns = columns.clamp(1, panels.len());
+    let rows = panels.len().div_ceil(columns);
+    let width = PANEL.0 * columns as u32;
+    let places = places(legend, width as i32);
+    let head = TITLE as i32 + places.last().map_or(0, |place| place.1 + LINE);
+    let size = (width, PANEL.1 * rows as u32 + head as u32);
+    picture(path, size, |area| {
+        let (upper, lower) = area.split_vertically(head);
+        let middle = Pos::new(HPos::Center, VPos::Top);
+        let style = TextStyle::from(("sans-serif", 20).into_font()).pos(middle);
+        upper.draw(&Text::new(title, (width as i32 / 2, 10), style)).map_err(text)?;
+        let style = TextStyle::from(("sans-serif", 13).into_font());
+        for (i, (name, (x, y))) in legend.iter().zip(places).enumerate() {
+            let y = y + TITLE as i32;
+            for piece in lines::Style::of(i).sample((x, y + 6)) {
+                upper.draw(&piece).map_err(text)?;
+            }
+            upper.draw(&Text::new(*name, (x + 24, y), style.clone())).map_err(text)?;
+        }
+        for (area, panel) in lower.split_evenly((rows, columns)).iter().zip(panels) {
+            match panel {
+                Panel::Lines(lines) => lines.draw(area)?,
+                Panel::Reliability(reliability) => reliability.draw(area)?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Height of a line of a legend.
+const LINE: i32 = 20;
+
+/// Where the names of a legend begin, in lines of that width.
+fn places(legend: &[&str], width: i32) -> Vec<(i32, i32)> {
+    const MARGIN: i32 = 24;
+    let (mut x, mut y) = (MARGIN, 0);
+    let place = |name: &&str| {
+        let needed = 24 + 8 * name.chars().count() as i32 + MARGIN;
+        if x > MARGIN && x + needed > width {
+            (x, y) = (MARGIN, y + LINE);
+        }
+        let place = (x, y);
+        x += needed;
+        place
+    };
+    legend.iter().map(place).collect()
+}
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// A PNG of what `draw` draws on white.
+fn picture(path: &Path, size: (u32, u32), draw: impl FnOnce(&Area) -> Result<()>) -> Result<()> {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
         // Fails only if the bytes are no font, and then the first text below does too.
         let _ = register_font("sans-serif", FontStyle::Normal, FONT);
     });
-    let (width, height) = (PANEL.0 * charts.len() as u32, PANEL.1 + 40);
-    let mut pixels = vec![0u8; 3 * width as usize * height as usize];
-    draw(&mut pixels, (width, height), title, charts)
-        .with_context(|| format!("cannot draw {}", path.display()))?;
-    let image = RgbImage::from_raw(width, height, pixels).context("the buffer has the size")?;
+    let mut pixels = vec![0u8; 3 * size.0 as usize * size.1 as usize];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
+        let drawn = area.fill(&WHITE).map_err(text).and_then(|()| draw(&area));
+        drawn
+            .and_then(|()| area.present().map_err(text))
+            .with_context(|| format!("cannot draw {}", path.display()))?;
+    }
+    let image = RgbImage::from_raw(size.0, size.1, pixels).context("the buffer has the size")?;
     files::write(path, &png(&image)?)
-}
-
-fn draw(pixels: &mut [u8], size: (u32, u32), title: &str, charts: &[Chart]) -> Result<()> {
-    let area = BitMapBackend::with_buffer(pixels, size).into_drawing_area();
-    area.fill(&WHITE).map_err(text)?;
-    let area = area.titled(title, ("sans-serif", 20)).map_err(text)?;
-    for (panel, chart) in area.split_evenly((1, charts.len())).iter().zip(charts) {
-        draw_panel(panel, chart)?;
-    }
-    area.present().map_err(text)
-}
-
-fn draw_panel(panel: &DrawingArea<BitMapBackend, Shift>, chart: &Chart) -> Result<()> {
-    let series: Vec<(&str, Vec<(f64, f64)>)> = chart
-        .series
-        .iter()
-        .map(|(name, points)| {
-            let finite = points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
-            (*name, finite.copied().collect())
-        })
-        .collect();
-    let all = || series.iter().flat_map(|(_, points)| points);
-    let xs = span(all().map(|p| p.0), 0.);
-    let ys = span(all().map(|p| p.1), 0.06);
-    let legend = freest_corner(all(), &xs, &ys);
-    let mut chart_area = ChartBuilder::on(panel)
-        .caption(chart.title, ("sans-serif", 16))
-        .margin(10)
-        .x_label_area_size(40)
-        .y_label_area_size(60)
-        .build_cartesian_2d(xs, ys)
-        .map_err(text)?;
-    chart_area
-        .configure_mesh()
-        .x_desc(chart.x)
-        .x_labels(8)
-        .y_labels(8)
-        .label_style(("sans-serif", 12))
-        .axis_desc_style(("sans-serif", 13))
-        .x_label_formatter(&|x| short(*x))
-        .y_label_formatter(&|y| short(*y))
-        .light_line_style(WHITE)
-        .bold_line_style(RGBColor(225, 225, 225))
-        .draw()
-        .map_err(text)?;
-    for (i, (name, points)) in series.iter().enumerate() {
-        let colour = COLOURS[i % COLOURS.len()];
-        chart_area
-            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))
-            .map_err(text)?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
-        if let [point] = points[..] {
-            // A line of one point shows nothing.
-            chart_area.draw_series([Circle::new(point, 3, colour.filled())]).map_err(text)?;
-        }
-    }
-    chart_area
-        .configure_series_labels()
-        .position(legend)
-        .label_font(("sans-serif", 12))
-        .background_style(WHITE.mix(0.8))
-        .border_style(RGBColor(200, 200, 200))
-        .draw()
-        .map_err(text)
 }
 
 /// Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow.
@@ -130,31 +165,6 @@ fn span(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
     low - room..high + room
 }
 
-/// The corner with the fewest points: where the legend hides least.
-fn freest_corner<'a>(
-    points: impl Iterator<Item = &'a (f64, f64)> + Clone,
-    xs: &Range<f64>,
-    ys: &Range<f64>,
-) -> SeriesLabelPosition {
-    let share = |v: f64, range: &Range<f64>| (v - range.start) / (range.end - range.start);
-    let crowd = |right: bool, upper: bool| {
-        let inside = |p: &&(f64, f64)| {
-            let (x, y) = (share(p.0, xs), share(p.1, ys));
-            (if right { x > 0.7 } else { x < 0.3 }) && (if upper { y > 0.7 } else { y < 0.3 })
-        };
-        points.clone().filter(inside).count()
-    };
-    [
-        (crowd(true, true), SeriesLabelPosition::UpperRight),
-        (crowd(true, false), SeriesLabelPosition::LowerRight),
-        (crowd(false, true), SeriesLabelPosition::UpperLeft),
-        (crowd(false, false), SeriesLabelPosition::LowerLeft),
-    ]
-    .into_iter()
-    .min_by_key(|(points, _)| *points)
-    .map_or(SeriesLabelPosition::UpperRight, |(_, corner)| corner)
-}
-
 /// A tick label without trailing zeros.
 fn short(value: f64) -> String {
     if value != 0. && (value.abs() < 1e-3 || value.abs() >= 1e5) {
@@ -173,6 +183,7 @@ fn text(error: impl std::fmt::Display) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Folder;
 
     #[test]
     fn spans_and_labels() {
@@ -202,5 +213,29 @@ mod tests {
         let blue = image.pixels().filter(|p| p.0 == [0, 114, 178]).count();
         assert!(blue > 300, "{blue} pixels of the first line");
         assert!(curves(&path, "", &[]).is_err());
+    }
+
+    #[test]
+    fn pages_have_rows_of_panels() {
+        let folder = Folder::new("page");
+        let path = folder.path("page.png");
+        let line: Vec<(f64, f64)> =
+            (-30..=30).map(|i| (f64::from(i) / 10., f64::from(i).exp())).collect();
+        let gap = [(0., 1.), (1., f64::INFINITY), (2., 3.)];
+        let series = (0..9).map(|_| ("line", &line[..])).chain([("gap", &gap[..])]);
+        let lines = Lines { y: "value", ys: Some(-1. ..4.), ..Lines::new("Lines", series) };
+        let bar = |low: f64, mean| Bar { low, high: low + 0.5, share: 0.5, mean };
+        let bars = vec![bar(0., None), bar(0.5, Some((0.8, 0.7)))];
+        let reliability = Panel::Reliability(Reliability { title: "ECE 0.1", bars });
+        let panels = [Panel::Lines(lines), reliability.clone(), reliability];
+        let legend = ["line"; 40];
+        page_with_legend(&path, "A page", &legend, 2, &panels).unwrap();
+        let taller = image::open(&path).unwrap().height();
+        assert_eq!(taller, 2 * PANEL.1 + TITLE + 4 * LINE as u32);
+        page(&path, "A page", 2, &panels).unwrap();
+        let image = image::open(&path).unwrap().to_rgb8();
+        assert_eq!(image.dimensions(), (2 * PANEL.0, 2 * PANEL.1 + TITLE));
+        let blue = image.pixels().filter(|p| p.0 == [0, 114, 178]).count();
+        assert!(blue > 10_000, "{blue} pixels of bars");
     }
 }

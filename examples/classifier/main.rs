@@ -1,0 +1,38 @@
+//! Trains, evaluates and runs a small image classifier with any classification loss of `tch-losses`.
+//!
+//!     cargo run --release --example classifier -- train
+//!     cargo run --release --example classifier -- train --data path/to/images --loss "ce(label_smoothing=0.1)"
+//!     cargo run --release --example classifier -- train --compare "ce, label_smoothing, focal" --name compare
+//!     cargo run --release --example classifier -- eval --weights runs/classifier/run/best.safetensors
+//!     cargo run --release --example classifier -- predict --weights runs/classifier/run/best.safetensors photo.jpg
+
+mod compare;
+mod data;
+mod evaluate;
+mod model;
+mod objective;
+mod options;
+mod predict;
+mod report;
+mod train;
+mod weights;
+
+use clap::Parser;
+use examples_support::interrupt::Interrupt;
+use options::{Cli, Command};
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    tch_losses::cuda::load();
+    match cli.command {
+        Command::Train(options) => {
+            let interrupt = Interrupt::install()?;
+            match options.compare() {
+                None => train::run(&options, &interrupt),
+                Some(losses) => compare::run(&options, &losses?, &interrupt),
+            }
+        }
+        Command::Eval(options) => evaluate::run(&options),
+        Command::Predict(options) => predict::run(&options),
+    }
+}

@@ -1,0 +1,52 @@
+//! What a run saves: the network and what is needed to build it and to go on.
+
+use crate::{model::Classifier, objective::Link};
+use anyhow::{Context, Result};
+use examples_support::train::{Checkpoint, copy_into, named};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tch::{Device, nn::VarStore};
+
+/// Saved as text beside the tensors.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Meta {
+    pub classes: Vec<String>,
+    pub channels: usize,
+    pub side: u32,
+    pub width: f64,
+    pub link: Link,
+    pub loss: String,
+    /// Epochs completed.
+    pub epochs_done: usize,
+    pub epochs: usize,
+    /// Accuracy and, among equals, negative log likelihood of the best epoch.
+    pub best: Option<(f64, f64)>,
+    pub ema_updates: i64,
+    /// What a resumed run should have in common, as text.
+    pub options: String,
+}
+
+impl Meta {
+    /// A network as these weights need it.
+    pub fn network(&self, device: Device) -> (Classifier, VarStore) {
+        let vs = VarStore::new(device);
+        let (channels, classes) = (self.channels as i64, self.classes.len());
+        (Classifier::new(&vs.root(), channels, self.side, classes, self.width), vs)
+    }
+}
+
+pub fn read(path: &Path) -> Result<(Checkpoint, Meta)> {
+    let checkpoint = Checkpoint::load(path)?;
+    let meta = serde_json::from_str(&checkpoint.text)
+        .with_context(|| format!("{} is no checkpoint of this classifier", path.display()))?;
+    Ok((checkpoint, meta))
+}
+
+/// The averaged network of a checkpoint, to use.
+pub fn load(path: &Path, device: Device) -> Result<(Classifier, VarStore, Meta)> {
+    let (checkpoint, meta) = read(path)?;
+    let (net, vs) = meta.network(device);
+    copy_into(&mut named(&vs), &checkpoint.group("ema")?)
+        .with_context(|| format!("cannot load {}", path.display()))?;
+    Ok((net, vs, meta))
+}

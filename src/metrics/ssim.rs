@@ -255,14 +255,21 @@ impl SsimOptions {
         if self.padding == SsimPadding::Reflect {
             together = together.f_reflection_pad2d([radius, radius, radius, radius])?;
         }
-        let along = |maps: &Tensor, size: [i64; 2], border: [i64; 2]| {
-            let window = window.f_view([1, 1, size[0], size[1]])?;
-            let window = window.f_expand([planes, 1, size[0], size[1]], false)?;
+        let convolved = |maps: &Tensor, window: &Tensor, border: [i64; 2]| {
+            let (height, width) = window.size2()?;
+            let window = window.f_expand([planes, 1, height, width], false)?;
             maps.f_conv2d(&window, None::<&Tensor>, 1, border, 1, planes)
         };
-        let rows = along(&together, [1, self.kernel_size], [0, border])?;
-        drop(together);
-        let means = along(&rows, [self.kernel_size, 1], [border, 0])?;
+        let (across, down) = (window.f_unsqueeze(0)?, window.f_unsqueeze(1)?);
+        let means = match self.kernel_size {
+            // One pass over a small window is cheaper than two.
+            ..=5 => convolved(&together, &down.f_mul(&across)?, [border, border])?,
+            _ => {
+                let rows = convolved(&together, &across, [0, border])?;
+                drop(together);
+                convolved(&rows, &down, [border, 0])?
+            }
+        };
         let (_, _, height, width) = means.size4()?;
         Ok(means.f_view([count, images, channels, height, width])?.f_unbind(0)?)
     }

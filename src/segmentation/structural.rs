@@ -6,7 +6,7 @@ use super::{
     statistics::{Counting, IgnoreIndex, Nonlinearity, Pixels, Target, Terms},
 };
 use crate::{
-    Result, check,
+    Reduction, Result, check,
     loss::{named_loss, weighted_loss},
     metrics::{SsimOptions, SsimPadding},
     reduce::ratio,
@@ -164,20 +164,29 @@ impl StructuralCorrelationLoss {
         let counting = Counting { mask: weight, ignore_index, terms: Terms::Product };
         let raw = Pixels::of(NAME, "input", input, Nonlinearity::None, target, &counting)?;
         let kind = raw.probabilities.f_kind()?;
-        let BinaryLogs { mut probabilities, positive, negative } =
-            BinaryLogs::of(NAME, &raw, self.apply_nonlin)?;
-        if probabilities.numel() == 0 {
-            return Ok(probabilities.f_sum(None::<Kind>)?);
+        if raw.probabilities.numel() == 0 {
+            return Ok(raw.probabilities.f_sum(None::<Kind>)?);
         }
-        let mut labels = match raw.target {
-            Target::Index(class) => raw.grid.one_hot(&class, kind)?,
-            Target::Dense(dense) => dense,
+        let mut labels = match &raw.target {
+            Target::Index(class) => raw.grid.one_hot(class, kind)?,
+            Target::Dense(dense) => dense.shallow_clone(),
         };
-        let entropy = labels
-            .f_mul(&positive)?
-            .f_add(&labels.f_rsub_scalar(1.0)?.f_mul(&negative)?)?
-            .f_view(size.as_slice())?;
-        drop((positive, negative));
+        let (mut probabilities, entropy) = match self.apply_nonlin {
+            Nonlinearity::Sigmoid => {
+                let (logits, none) = (&raw.probabilities, None::<&Tensor>);
+                let kept = Reduction::None;
+                let entropy =
+                    logits.f_binary_cross_entropy_with_logits(&labels, none, none, kept)?;
+                (logits.f_sigmoid()?, entropy)
+            }
+            _ => {
+                let BinaryLogs { probabilities, positive, negative } =
+                    BinaryLogs::of(NAME, &raw, self.apply_nonlin)?;
+                let absent = labels.f_rsub_scalar(1.0)?;
+                (probabilities, labels.f_mul(&positive)?.f_add(&absent.f_mul(&negative)?)?)
+            }
+        };
+        let entropy = entropy.f_view(size.as_slice())?;
         if let Some(mask) = &raw.mask {
             let seen = mask.f_ne(0.0)?;
             (probabilities, labels) = (probabilities.f_mul(&seen)?, labels.f_mul(&seen)?);

@@ -234,7 +234,7 @@ impl IndexTargets<'_> {
 }
 
 /// `total` by the number of targets that are `valid`, 0 where none is.
-pub(super) fn over_count(total: &Tensor, valid: &Tensor) -> Result<Tensor> {
+pub(crate) fn over_count(total: &Tensor, valid: &Tensor) -> Result<Tensor> {
     Ok(total.f_div(&valid.f_count_nonzero(None)?.f_clamp_min(1)?)?)
 }
 

@@ -32,6 +32,7 @@ pub use class_weights::{
     f_inverse_frequency_weights, f_negatives_per_positive, inverse_frequency_weights,
     negatives_per_positive,
 };
+pub(crate) use cross_entropy::over_count;
 pub use cross_entropy::{CrossEntropyLoss, LabelSmoothing, NllLoss, SoftTargetCrossEntropy};
 pub use divergence::{Distribution, JsDivLoss, JsdCrossEntropy, KlDivLoss};
 pub(crate) use focal::softplus;

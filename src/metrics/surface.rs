@@ -1,7 +1,6 @@
 //! Distances between the surfaces of a predicted and a true segmentation.
 
 use crate::{Result, check, error::unwrap, segmentation::f_distance_transform_edt};
-use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// The distances between the surfaces of two sets of masks, in the unit of the spacing.
@@ -67,7 +66,7 @@ pub struct SurfaceDistances {
 }
 
 /// The distances of one predicted mask and one true one, each direction sorted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pair {
     to_target: Vec<f64>,
     to_prediction: Vec<f64>,
@@ -83,18 +82,18 @@ impl SurfaceDistances {
         let expected = format!("of at least {axes} dimensions, as spacing has {axes} numbers");
         check::shape_is(NAME, "prediction", prediction, size.len() >= axes, &expected)?;
         let (shape, lengths) = size.split_at(size.len() - axes);
-        let pixels = lengths.iter().product::<i64>() as usize;
-        let images = shape.iter().product::<i64>() as usize;
-        let prediction = Surface::of(prediction, spacing)?;
-        let target = Surface::of(target, spacing)?;
-        let pairs = (0..images).map(|image| {
-            let pixels = image * pixels..(image + 1) * pixels;
-            Pair {
-                to_target: prediction.distances(&target, pixels.clone()),
-                to_prediction: target.distances(&prediction, pixels),
-            }
-        });
-        Ok(SurfaceDistances { shape: shape.to_vec(), pairs: pairs.collect() })
+        let images = [&[-1], lengths].concat();
+        let masks = |of: &Tensor| {
+            of.f_ne(0)?.f_to_device(Device::Cpu)?.f_view(images.as_slice())?.f_unbind(0)
+        };
+        let pairs = if prediction.numel() == 0 {
+            (0..shape.iter().product()).map(|_| Pair::default()).collect()
+        } else {
+            let pairs = masks(&prediction.f_contiguous()?)?.into_iter();
+            let pairs = pairs.zip(masks(&target.f_contiguous()?)?);
+            pairs.map(|pair| Pair::of(pair.into(), spacing)).collect::<Result<_>>()?
+        };
+        Ok(SurfaceDistances { shape: shape.to_vec(), pairs })
     }
 
     /// [`SurfaceDistances::f_new`], or a panic with its error.
@@ -160,40 +159,48 @@ impl SurfaceDistances {
     }
 }
 
-/// Which pixels are of a mask's surface, and how far each pixel is from it.
-struct Surface {
-    on: Vec<bool>,
-    away: Vec<f64>,
-}
-
-impl Surface {
-    fn of(mask: &Tensor, spacing: &[f64]) -> Result<Self> {
-        let mask = mask.f_to_device(Device::Cpu)?.f_ne(0)?;
-        let on = edges(&mask, spacing.len() as i64)?;
-        let elsewhere = on.f_logical_not()?.f_to_kind(Kind::Double)?;
-        let away = f_distance_transform_edt(&elsewhere, spacing)?;
-        Ok(Surface {
-            on: Vec::try_from(on.f_reshape([-1])?)?,
-            away: Vec::try_from(away.f_reshape([-1])?)?,
+impl Pair {
+    /// Of a predicted and a true mask, `Bool`.
+    fn of(masks: [Tensor; 2], spacing: &[f64]) -> Result<Self> {
+        let [prediction, target] = cropped(masks)?;
+        let (prediction, target) = (edges(&prediction)?, edges(&target)?);
+        Ok(Pair {
+            to_target: between(&prediction, &target, spacing)?,
+            to_prediction: between(&target, &prediction, spacing)?,
         })
     }
-
-    /// Those to another surface, sorted.
-    fn distances(&self, other: &Surface, pixels: Range<usize>) -> Vec<f64> {
-        let on = self.on[pixels.clone()].iter();
-        let away = other.away[pixels].iter();
-        let mut distances: Vec<f64> =
-            on.zip(away).filter(|(on, _)| **on).map(|(_, &distance)| distance).collect();
-        distances.sort_unstable_by(f64::total_cmp);
-        distances
-    }
 }
 
-/// The pixels of masks that have a neighbour along one of the last axes that is not of the mask.
-fn edges(mask: &Tensor, axes: i64) -> Result<Tensor> {
+/// What is left of two masks without the empty space around both.
+fn cropped(mut masks: [Tensor; 2]) -> Result<[Tensor; 2]> {
+    let either = masks[0].f_logical_or(&masks[1])?;
+    for axis in 0..either.dim() as i64 {
+        let length = either.size()[axis as usize];
+        let slices = either.f_movedim_int(axis, 0)?.f_reshape([length, -1])?;
+        let some = Vec::<bool>::try_from(slices.f_any_dim(1, false)?)?;
+        let first = some.iter().position(|&some| some).unwrap_or(0);
+        let last = some.iter().rposition(|&some| some).unwrap_or(0);
+        for mask in &mut masks {
+            *mask = mask.f_narrow(axis, first as i64, (last - first + 1) as i64)?;
+        }
+    }
+    Ok(masks)
+}
+
+/// The distances of the pixels of one surface to another, sorted.
+fn between(surface: &Tensor, other: &Tensor, spacing: &[f64]) -> Result<Vec<f64>> {
+    let elsewhere = other.f_logical_not()?.f_to_kind(Kind::Double)?;
+    let away = f_distance_transform_edt(&elsewhere, spacing)?;
+    let mut distances = Vec::<f64>::try_from(away.f_masked_select(surface)?)?;
+    distances.sort_unstable_by(f64::total_cmp);
+    Ok(distances)
+}
+
+/// The pixels of a mask that have a neighbour along an axis that is not of the mask.
+fn edges(mask: &Tensor) -> Result<Tensor> {
     let mut within = mask.shallow_clone();
-    for axis in 1..=axes {
-        let length = mask.size()[(mask.dim() as i64 - axis) as usize];
+    for axis in 1..=mask.dim() as i64 {
+        let length = mask.size()[mask.dim() - axis as usize];
         let mut padding = vec![0; 2 * axis as usize];
         padding[2 * axis as usize - 2..].fill(1);
         let padded = mask.f_constant_pad_nd(&padding)?;

@@ -132,10 +132,13 @@ impl BoundaryLoss {
     }
 
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
-        let maps = self.region.maps(NAME, input, target, weight, 1..=3)?;
+        let mut maps = self.region.maps(NAME, input, target, weight, 1..=3)?;
         let spacing = maps.pixel_size(NAME, &self.spacing)?;
         let kind = maps.probabilities.f_kind()?;
-        let map = map(&maps.inside(&maps.target)?, &spacing, kind)?;
+        let inside = maps.inside(&maps.target)?;
+        // Frees the target, which is no longer wanted.
+        maps.target = inside.f_view_as(&maps.target)?;
+        let map = map(&inside, &spacing, kind)?;
         self.of_maps(input, &maps, &map.f_view_as(&maps.target)?)
     }
 
@@ -148,9 +151,9 @@ impl BoundaryLoss {
 
 fn map(inside: &Tensor, spacing: &[f64], kind: Kind) -> Result<Tensor> {
     let least = spacing.iter().copied().fold(f64::INFINITY, f64::min);
-    let distance = signed(inside, spacing, kind)?;
-    let within = distance.f_lt(0.0)?.f_to_kind(kind)?;
-    Ok(distance.f_add(&within.f_mul_scalar(least)?)?)
+    let mut distance = signed(inside, spacing, kind)?;
+    let within = distance.f_lt(0.0)?.f_to_kind(kind)?.f_mul_scalar_(least)?;
+    Ok(distance.f_add_(&within)?)
 }
 
 weighted_loss!(BoundaryLoss);

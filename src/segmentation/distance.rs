@@ -141,8 +141,13 @@ pub(crate) fn pixel_size(
 pub(crate) fn signed(inside: &Tensor, spacing: &[f64], kind: Kind) -> Result<Tensor> {
     let inside =
         if kind == Kind::Double { inside.f_to_kind(kind)? } else { inside.shallow_clone() };
-    let distance = f_signed_distance_transform_edt(&inside, spacing)?;
-    Ok(distance.f_masked_fill(&distance.f_isinf()?, 0.0)?)
+    finite(f_signed_distance_transform_edt(&inside, spacing)?)
+}
+
+/// Distances that are 0 where there is nothing to measure to.
+pub(crate) fn finite(mut distance: Tensor) -> Result<Tensor> {
+    let infinite = distance.f_isinf()?;
+    Ok(distance.f_masked_fill_(&infinite, 0.0)?)
 }
 
 /// Which pixels are of each class, (N, C, d1, ..): of class indices (N, d1, ..), integer, or of
@@ -178,15 +183,27 @@ fn transform(name: &'static str, mask: &Tensor, spacing: &[f64], side: Side) -> 
             on_device(&mask, &geometry, side, kind, PAIRS)
         }
         device => {
-            let inside = Vec::<bool>::try_from(mask.f_reshape([-1])?)?;
-            let distance = match kind {
-                Kind::Double => Tensor::f_from_slice(&on_host::<f64>(&inside, &geometry, side))?,
-                _ => Tensor::f_from_slice(&on_host::<f32>(&inside, &geometry, side))?,
-            };
-            Ok(distance.f_view(size.as_slice())?.f_to_device(device)?)
+            let distance = Tensor::f_empty(&size, (kind, Device::Cpu))?;
+            let pixels: i64 = size[size.len() - axes..].iter().product();
+            // A few images at a time, whose numbers stay in the cache.
+            let together = (TOGETHER / pixels).max(1);
+            let masks = mask.f_reshape([-1, pixels])?.f_split(together, 0)?;
+            let distances = distance.f_view([-1, pixels])?.f_split(together, 0)?;
+            for (mask, mut distance) in masks.iter().zip(distances) {
+                let inside = Vec::<bool>::try_from(mask.f_reshape([-1])?)?;
+                let of_some = match kind {
+                    Kind::Double => Tensor::f_from_slice(&on_host::<f64>(&inside, &geometry, side)),
+                    _ => Tensor::f_from_slice(&on_host::<f32>(&inside, &geometry, side)),
+                };
+                distance.f_copy_(&of_some?.f_view_as(&distance)?)?;
+            }
+            Ok(distance.f_to_device(device)?)
         }
     }
 }
+
+/// How many pixels are measured at once, unless an image has more.
+const TOGETHER: i64 = 1 << 18;
 
 /// The lengths of an image, and its pixel's size in units of `scale`.
 struct Geometry {

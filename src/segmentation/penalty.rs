@@ -1,7 +1,7 @@
 //! Losses that weigh pixels by their distance from the boundaries of the target.
 
 use super::{
-    distance::{f_distance_transform_edt, of_classes, pixel_size, signed},
+    distance::{f_distance_transform_edt, finite, of_classes, pixel_size, signed},
     maps::Maps,
     region::{Aggregate, Averaging, EmptyClass, Region, setters},
     soft_dice::DiceForm,
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     CrossEntropyLoss, Loss, MeanOver, Reduction, Result, check,
+    classification::over_count,
     error::unwrap,
     loss::{named_loss, weighted_loss},
     reduce::{reduce, weights},
@@ -16,26 +17,28 @@ use crate::{
 use tch::{Kind, Tensor};
 
 /// How near pixels of distance `depth` (N, K, d1, ..) are to the boundary: from 1 for those next to
-/// it to 0 for the deepest of the image; 0 where depth is 0 or infinite. Where all are as deep it
-/// is 1.
-fn nearness(depth: &Tensor) -> Result<Tensor> {
+/// it to 0 for the deepest of the image, and 0 where depth is 0. Where all are as deep it is 1.
+fn nearness(depth: Tensor) -> Result<Tensor> {
     if depth.numel() == 0 {
-        return Ok(depth.shallow_clone());
+        return Ok(depth);
     }
     let pixels: Vec<i64> = (2..depth.dim() as i64).collect();
-    let apart = depth.f_eq(0.0)?.f_logical_or(&depth.f_isinf()?)?;
-    let deepest = depth.f_masked_fill(&apart, 0.0)?.f_amax(pixels.as_slice(), true)?;
+    let apart = depth.f_eq(0.0)?;
+    let deepest = depth.f_amax(pixels.as_slice(), true)?;
     let least = depth.f_masked_fill(&apart, f64::INFINITY)?.f_amin(pixels.as_slice(), true)?;
     let range = deepest.f_sub(&least)?;
     let even = range.f_gt(0.0)?.f_logical_not()?;
-    let near = deepest.f_sub(depth)?.f_div(&range.f_masked_fill(&even, 1.0)?)?;
-    Ok(near.f_masked_fill(&even, 1.0)?.f_masked_fill(&apart, 0.0)?)
+    let mut near = depth.f_neg()?;
+    drop(depth);
+    let _ = near.f_add_(&deepest)?.f_div_(&range.f_masked_fill(&even, 1.0)?)?;
+    Ok(near.f_masked_fill_(&even, 1.0)?.f_masked_fill_(&apart, 0.0)?)
 }
 
 /// φ on both sides of the boundary of each class, (N, K, d1, ..).
 fn both_sides(inside: &Tensor, spacing: &[f64], kind: Kind) -> Result<Tensor> {
     let distance = signed(inside, spacing, kind)?;
-    Ok(nearness(&distance.f_neg()?.f_relu()?)?.f_add(&nearness(&distance.f_relu()?)?)?)
+    let mut near = nearness(distance.f_neg()?.f_relu_()?)?;
+    Ok(near.f_add_(&nearness(distance.f_relu()?)?)?)
 }
 
 /// Dice loss of a segmentation that counts hits next to the boundary up to twice.
@@ -389,12 +392,17 @@ impl DistancePenalizedCrossEntropyLoss {
     }
 
     fn map(&self, target: &Tensor, classes: i64, kind: Kind) -> Result<Tensor> {
-        let inside = of_classes(Self::NAME, target, classes)?;
-        let inside = inside.f_logical_and(&target.f_ne(self.ignore_index)?.f_unsqueeze(1)?)?;
-        let spacing = pixel_size(Self::NAME, self.spacing.as_deref(), inside.dim() - 2)?;
-        let inside = if kind == Kind::Double { inside.f_to_kind(kind)? } else { inside };
-        let near = nearness(&f_distance_transform_edt(&inside, &spacing)?)?;
-        Ok(near.f_sum_dim_intlist(1, false, None::<Kind>)?)
+        check::param(Self::NAME, "classes", classes as f64, classes > 0, "at least 1")?;
+        let spacing = pixel_size(Self::NAME, self.spacing.as_deref(), target.dim() - 1)?;
+        let mut total = Tensor::f_zeros(target.size(), (kind, target.device()))?;
+        // One after another: together the classes would take as much memory each.
+        for class in (0..classes).filter(|&class| class != self.ignore_index) {
+            let inside = target.f_eq(class)?.f_unsqueeze(1)?;
+            let inside = if kind == Kind::Double { inside.f_to_kind(kind)? } else { inside };
+            let near = nearness(finite(f_distance_transform_edt(&inside, &spacing)?)?)?;
+            let _ = total.f_add_(&near.f_squeeze_dim(1)?)?;
+        }
+        Ok(total)
     }
 }
 
@@ -432,14 +440,21 @@ impl PixelCrossEntropy {
         check::device(name, "target", target, input)?;
         let target = check::index(name, "target", target)?;
         let logits = check::accumulated(name, "input", input)?;
-        let extra = extra(&target, logits.f_kind()?)?;
+        let factor = extra(&target, logits.f_kind()?)?.f_add_scalar(1.0)?;
         let entropy = CrossEntropyLoss::default()
             .ignore_index(ignore_index)
             .reduction(Reduction::None)
             .f_forward(&logits, &target)?;
-        let cost = entropy.f_addcmul(&entropy, &extra)?;
+        // What is ignored is 0 already.
+        let cost = entropy.f_mul(&factor)?;
         let valid = target.f_ne(ignore_index)?;
-        let weight = weights(name, [weight, Some(&valid)], &cost)?;
-        reduce(cost, weight.as_ref(), MeanOver::Weights, reduction)
+        match (weight, reduction) {
+            (None, Reduction::Mean) => over_count(&cost.f_sum(None::<Kind>)?, &valid),
+            (None, reduction) => reduce(cost, None, MeanOver::Weights, reduction),
+            (Some(weight), reduction) => {
+                let weight = weights(name, [Some(weight), Some(&valid)], &cost)?;
+                reduce(cost, weight.as_ref(), MeanOver::Weights, reduction)
+            }
+        }
     }
 }

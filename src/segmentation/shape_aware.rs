@@ -1,7 +1,7 @@
 //! Shape-aware loss.
 
 use super::{
-    distance::{f_distance_transform_edt, pixel_size},
+    distance::{f_distance_transform_edt, finite, pixel_size},
     penalty::PixelCrossEntropy,
 };
 use crate::{
@@ -114,9 +114,9 @@ impl ShapeAwareLoss {
         pixels.reduce(input, target, weight, |target, kind| {
             let spacing = pixel_size(name, self.spacing.as_deref(), target.dim() - 1)?;
             let valid = target.f_ne(ignore_index)?;
-            let there = contour(target, &valid)?.f_logical_not()?.f_to_kind(kind)?;
-            let distance = f_distance_transform_edt(&there, &spacing)?;
-            let distance = distance.f_masked_fill(&distance.f_isinf()?, 0.0)?;
+            let there = contour(target, &valid)?.f_logical_not()?;
+            let there = if kind == Kind::Double { there.f_to_kind(kind)? } else { there };
+            let distance = finite(f_distance_transform_edt(&there, &spacing)?)?;
             let predicted = input.f_detach()?.f_argmax(1, false)?;
             Ok(distance.f_mul(&contour(&predicted, &valid)?)?)
         })

@@ -176,7 +176,7 @@ fn visible(series: &[(&str, &[(f64, f64)])]) -> Option<Range<f64>> {
     let low = if lowest < low - scale { low - 0.6 * scale } else { lowest };
     let high = if highest > high + scale { high + 0.6 * scale } else { highest };
     let room = 0.06 * (high - low);
-    (high > low).then(|| low - room..high + room)
+    (high > low).then_some(low - room..high + room)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{
     evaluate::{Outcome, Scores},
     options::Train,
     overlay,
-    report::{self, borrowed},
+    report::borrowed,
     train::{self, LAST, RESULTS, Sets},
     weights,
     windows::Windows,
@@ -91,12 +91,7 @@ fn write(
     overlay::comparison(&folder.join("compare.png"), &sets.val, &columns, sets.train.ground())?;
     let series = |column: &str| -> Result<Vec<Series>> {
         let read = |(loss, folder, _): &(String, PathBuf, Outcome)| {
-            let parts = tch_losses::loss::terms(loss)?.into_iter().map(|term| term.name);
-            let parts: Vec<String> = parts.collect();
-            let parts = if parts.len() > 1 { &parts[..] } else { &[] };
-            let mut table: Table = report::table(parts, sets.train.classes());
-            table.read(&folder.join(RESULTS), usize::MAX)?;
-            Ok((loss.clone(), table.series(column)))
+            Ok((loss.clone(), Table::open(&folder.join(RESULTS))?.series(column)))
         };
         found.iter().map(read).collect()
     };

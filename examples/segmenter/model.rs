@@ -31,7 +31,7 @@ pub struct Shape {
 }
 
 /// Levels with outputs, at most: below an eighth of the resolution thin things are not to be seen.
-const OUTPUTS: usize = 4;
+pub const OUTPUTS: usize = 4;
 
 #[derive(Debug)]
 enum NormLayer {

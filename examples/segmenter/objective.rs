@@ -6,57 +6,71 @@ use tch::{Device, Kind, Tensor};
 use tch_losses::{
     FnLoss, Loss, LossParts, WeightedSum,
     loss::{self, Input, Registry, Target, Term},
+    segmentation::DeepSupervision,
 };
 
 /// What is minimised.
 #[derive(Debug)]
 pub struct Objective {
-    sum: WeightedSum,
-    /// The names of the parts.
+    form: Form,
+    /// The names of the parts of a sum, or of the scales.
     pub parts: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Sum(WeightedSum),
+    Deep(DeepSupervision<WeightedSum>),
 }
 
 /// Options that say what a loss makes of its input.
 const ACTIVATIONS: [&str; 2] = ["apply_nonlin", "activation"];
 
 impl Objective {
-    /// The loss that `text` says. Losses of probabilities get the softmax of the logits, those that
-    /// take no indices get one-hot masks; with `ignored`, pixels of class [`IGNORED`] count for
-    /// nothing.
-    pub fn new(text: &str, classes: usize, device: Device, ignored: bool) -> Result<Self> {
+    /// The loss that `text` says, at each of so many `scales`. Losses of probabilities get the softmax
+    /// of the logits, those that take no indices get one-hot masks; with `ignored`, pixels of class
+    /// [`IGNORED`] count for nothing.
+    pub fn new(
+        text: &str,
+        classes: usize,
+        scales: usize,
+        device: Device,
+        ignored: bool,
+    ) -> Result<Self> {
         let make = || -> Result<Objective> {
-            let terms = loss::terms(text)?;
             let registry = Registry::default();
             let mut sum = WeightedSum::new();
-            for term in &terms {
-                let loss = fitted(&registry, term, device, ignored)?;
+            for term in loss::terms(text)? {
+                let loss = fitted(&registry, &term, device, ignored)?;
                 sum = sum.add(&term.name, term.coefficient, loss);
             }
-            let objective =
-                Objective { sum, parts: terms.into_iter().map(|term| term.name).collect() };
+            let form = match scales {
+                1 => Form::Sum(sum),
+                _ => Form::Deep(DeepSupervision::new(sum)),
+            };
+            let mut objective = Objective { form, parts: Vec::new() };
             // Class weights of another length, no reduction: better said now than in training.
-            let logits = Tensor::zeros([2, classes as i64, 16, 16], (Kind::Float, device));
-            let total =
-                objective.loss(&[logits], &Tensor::zeros([2, 16, 16], (Kind::Int64, device)))?;
-            ensure!(total.total.dim() == 0, "the loss is not one number; it needs a reduction");
+            let side = 16 << scales;
+            let logits = (0..scales).map(|scale| {
+                let side = side >> scale;
+                Tensor::zeros([2, classes as i64, side, side], (Kind::Float, device))
+            });
+            let target = Tensor::zeros([2, side, side], (Kind::Int64, device));
+            let LossParts { total, named } =
+                objective.loss(&logits.collect::<Vec<_>>(), &target)?;
+            ensure!(total.dim() == 0, "the loss is not one number; it needs a reduction");
+            objective.parts = named.into_iter().map(|(name, _)| name).collect();
             Ok(objective)
         };
         make().with_context(|| format!("--loss \"{text}\""))
     }
 
-    /// The loss of logits (N, C, H, W), and of those of lower resolution that follow, against classes
-    /// (N, H, W). Each halving of the resolution halves the weight; weights sum to 1.
+    /// The loss of logits (N, C, H, W) at each scale, the finest first, against classes (N, H, W).
     pub fn loss(&self, outputs: &[Tensor], target: &Tensor) -> Result<LossParts> {
-        let weights: Vec<f64> = (0..outputs.len()).map(|level| 0.5f64.powi(level as i32)).collect();
-        let all: f64 = weights.iter().sum();
-        let finest = self.sum.f_forward_parts(&outputs[0], target)?;
-        let mut total = &finest.total * (weights[0] / all);
-        for (level, output) in outputs.iter().enumerate().skip(1) {
-            let step = 1 << level;
-            let target = target.slice(1, step / 2, None, step).slice(2, step / 2, None, step);
-            total += self.sum.f_forward(output, &target)? * (weights[level] / all);
-        }
-        Ok(LossParts { total, named: finest.named })
+        Ok(match &self.form {
+            Form::Sum(sum) => sum.f_forward_parts(&outputs[0], target)?,
+            Form::Deep(deep) => deep.f_forward(outputs, target)?,
+        })
     }
 }
 
@@ -146,7 +160,7 @@ mod tests {
     }
 
     fn value(text: &str, ignored: bool, logits: &Tensor, target: &Tensor) -> f64 {
-        let objective = Objective::new(text, 3, Device::Cpu, ignored).unwrap();
+        let objective = Objective::new(text, 3, 1, Device::Cpu, ignored).unwrap();
         let logits = logits.shallow_clone();
         objective.loss(&[logits], target).unwrap().total.double_value(&[])
     }
@@ -189,21 +203,19 @@ mod tests {
     #[test]
     fn coarse_outputs_count_less() {
         let (logits, target) = (logits(), target());
-        let objective = Objective::new("ce", 3, Device::Cpu, false).unwrap();
+        let objective = Objective::new("ce", 3, 2, Device::Cpu, false).unwrap();
+        assert_eq!(objective.parts, ["scale 0", "scale 1"]);
         let coarse = logits.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
-        let both =
-            objective.loss(&[logits.shallow_clone(), coarse.shallow_clone()], &target).unwrap();
-        let small = target.slice(1, 1, None, 2).slice(2, 1, None, 2);
-        let (fine, coarse) =
-            (value("ce", false, &logits, &target), value("ce", false, &coarse, &small));
-        assert!((both.total.double_value(&[]) - (2.0 * fine + coarse) / 3.0).abs() < 1e-6);
-        assert!((both.named[0].1.double_value(&[]) - fine).abs() < 1e-6);
+        let both = objective.loss(&[logits.shallow_clone(), coarse], &target).unwrap();
+        let [fine, coarse] = [0, 1].map(|scale| both.named[scale].1.double_value(&[]));
+        assert!((fine - value("ce", false, &logits, &target)).abs() < 1e-6);
+        assert!((both.total.double_value(&[]) - (fine + 0.5 * coarse)).abs() < 1e-6);
     }
 
     #[test]
     fn losses_that_do_not_fit_are_refused() {
         let error =
-            |text| format!("{:#}", Objective::new(text, 3, Device::Cpu, false).unwrap_err());
+            |text| format!("{:#}", Objective::new(text, 3, 1, Device::Cpu, false).unwrap_err());
         assert!(error("c").contains("--loss \"c\""), "{}", error("c"));
         assert!(
             error("crossentrop").contains("did you mean cross_entropy"),

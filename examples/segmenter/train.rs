@@ -7,7 +7,7 @@ use crate::{
         loader::{self, Batch, Loader},
     },
     evaluate::{self, Detail, Outcome},
-    model::{Shape, UNet},
+    model::{OUTPUTS, Shape, UNet},
     objective::Objective,
     options::Train,
     overlay,
@@ -111,7 +111,8 @@ pub fn in_folder(
 }
 
 pub fn objective(options: &Train, train: &Dataset, device: Device) -> Result<Objective> {
-    Objective::new(&options.loss, train.classes().len(), device, train.ignored() > 0)
+    let scales = if options.deep_supervision { OUTPUTS.min(options.depth) } else { 1 };
+    Objective::new(&options.loss, train.classes().len(), scales, device, train.ignored() > 0)
 }
 
 fn check(options: &Train) -> Result<()> {
@@ -461,7 +462,7 @@ mod tests {
     }
 
     fn table(path: &Path, meta: &Meta) -> Table {
-        let mut table = report::table(&["dice".to_owned(), "ce".to_owned()], &meta.classes);
+        let mut table = report::table(&["scale 0", "scale 1"].map(str::to_owned), &meta.classes);
         table.read(path, usize::MAX).unwrap();
         table
     }
@@ -500,7 +501,7 @@ mod tests {
             "eval --data ROOT --val-items 4..5 --weights {weights} --json ROOT/eval.json --classes dark,bright"
         );
         let Command::Eval(eval) = command(&folder, &line) else { panic!("{line}") };
-        evaluate::run(&Eval { overlay: Some(folder.path("eval.png")), ..eval }).unwrap();
+        evaluate::run(&Eval { overlay: Some(folder.path("eval.png")), ..*eval }).unwrap();
         let json = std::fs::read_to_string(folder.path("eval.json")).unwrap();
         assert_eq!(json, serde_json::to_string_pretty(&outcome.scores).unwrap());
         let line = format!("predict ROOT/images --weights {weights} --out ROOT/out");

@@ -2,6 +2,7 @@
 
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
+    classification::softplus,
     error::unwrap,
     loss::{Options, Registry, option_enum},
     reduce::reduce,
@@ -189,7 +190,13 @@ pub(super) fn reduced(unreduced: Tensor, reduction: Reduction) -> Result<Tensor>
     reduce(unreduced, None, MeanOver::Elements, reduction)
 }
 
-/// `softplus(-x)`, what a logit costs that should be large.
-pub(super) fn cost_of_real(logits: &Tensor) -> Result<Tensor> {
-    Ok(logits.f_log_sigmoid()?.f_neg_()?)
+/// `softplus(-x)`, reduced: what a logit costs that should be large.
+pub(super) fn cost_of_real(logits: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    // Negated last, so that no tensor of negated gradients is made.
+    Ok(reduced(logits.f_log_sigmoid()?, reduction)?.f_neg()?)
+}
+
+/// `softplus(x)`, reduced: what a logit costs that should be small.
+pub(super) fn cost_of_fake(logits: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    reduced(softplus(logits)?, reduction)
 }

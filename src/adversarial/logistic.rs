@@ -1,8 +1,8 @@
 //! The objectives that take scores for logits: min-max, non-saturating, and binary cross entropy
 //! with labels.
 
-use super::gan_loss::{GanLoss, Halve, both, cost_of_real, one, reduced};
-use crate::{Reduction, Result, check, classification::softplus, loss::named_loss};
+use super::gan_loss::{GanLoss, Halve, both, cost_of_fake, cost_of_real, one, reduced};
+use crate::{Reduction, Result, check, loss::named_loss};
 use tch::Tensor;
 
 /// The min-max game of the first GAN, whose generator saturates.
@@ -78,7 +78,7 @@ impl GanLoss for MinMaxGanLoss {
 
     fn f_generator(&self, _real: Option<&Tensor>, fake: &Tensor) -> Result<Tensor> {
         let fake = one("MinMaxGanLoss", fake, self.reduction)?;
-        Ok(reduced(softplus(&fake)?, self.reduction)?.f_neg()?)
+        Ok(cost_of_fake(&fake, self.reduction)?.f_neg()?)
     }
 }
 
@@ -153,7 +153,7 @@ impl GanLoss for NonSaturatingGanLoss {
 
     fn f_generator(&self, _real: Option<&Tensor>, fake: &Tensor) -> Result<Tensor> {
         let fake = one("NonSaturatingGanLoss", fake, self.reduction)?;
-        reduced(cost_of_real(&fake)?, self.reduction)
+        cost_of_real(&fake, self.reduction)
     }
 }
 
@@ -169,8 +169,7 @@ fn discriminator(
     reduction: Reduction,
 ) -> Result<Tensor> {
     let (real, fake) = both(loss, real, fake, reduction)?;
-    let real = reduced(cost_of_real(&real)?, reduction)?;
-    Ok(real.f_add(&reduced(softplus(&fake)?, reduction)?)?)
+    Ok(cost_of_real(&real, reduction)?.f_add(&cost_of_fake(&fake, reduction)?)?)
 }
 
 /// Binary cross entropy of the scores with labels, which may be smoothed.
@@ -286,12 +285,21 @@ impl BceGanLoss {
     }
 
     fn bce(&self, logits: &Tensor, label: f64) -> Result<Tensor> {
-        let unreduced = match label {
-            1.0 => cost_of_real(logits)?,
-            0.0 => softplus(logits)?,
-            _ => softplus(logits)?.f_sub_(&logits.f_mul_scalar(label)?)?,
-        };
-        reduced(unreduced, self.reduction)
+        match label {
+            1.0 => cost_of_real(logits, self.reduction),
+            0.0 => cost_of_fake(logits, self.reduction),
+            _ => {
+                let label = Tensor::f_scalar_tensor(label, (logits.f_kind()?, logits.device()))?;
+                let (label, none) = (label.f_expand_as(logits)?, None::<&Tensor>);
+                let bce = logits.f_binary_cross_entropy_with_logits(
+                    &label,
+                    none,
+                    none,
+                    Reduction::None,
+                )?;
+                reduced(bce, self.reduction)
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Terms that the objectives of whole models share.
 
-use super::gan_loss::{cost_of_real, reduced};
-use crate::{Reduction, Result, check, classification::softplus};
+use super::gan_loss::{cost_of_fake, cost_of_real};
+use crate::{Reduction, Result, check};
 use tch::Tensor;
 
 /// The mean absolute difference of two batches of the same shape; 0 of nothing.
@@ -26,12 +26,12 @@ pub(super) fn scalar(loss: &'static str, term: Tensor) -> Result<Tensor> {
 
 /// `-mean log σ(logit)`.
 pub(super) fn real_term(loss: &'static str, what: &'static str, logits: &Tensor) -> Result<Tensor> {
-    reduced(cost_of_real(&check::accumulated(loss, what, logits)?)?, Reduction::Mean)
+    cost_of_real(&check::accumulated(loss, what, logits)?, Reduction::Mean)
 }
 
 /// `-mean log(1-σ(logit))`.
 pub(super) fn fake_term(loss: &'static str, what: &'static str, logits: &Tensor) -> Result<Tensor> {
-    reduced(softplus(&check::accumulated(loss, what, logits)?)?, Reduction::Mean)
+    cost_of_fake(&check::accumulated(loss, what, logits)?, Reduction::Mean)
 }
 
 /// A discriminator's objective where an autoencoder reconstructs and generates.

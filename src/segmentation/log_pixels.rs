@@ -32,17 +32,17 @@ impl LogPixels {
         let counting = Counting { mask, ignore_index, terms: Terms::Product };
         let raw = Pixels::of(loss, "input", input, Nonlinearity::None, target, &counting)?;
         let Pixels { mut grid, probabilities: input_on_grid, target, mask } = raw;
+        nonlinearity.check(loss, grid.classes)?;
         let one = grid.classes == 1;
-        let refused = |expected, got: &str| {
-            Err(LossError::Param { loss, option: "apply_nonlin", expected, got: got.to_owned() })
-        };
         let pair = |map: &Tensor| Tensor::f_cat(&[map.f_rsub_scalar(1.0)?, map.shallow_clone()], 1);
         let (probabilities, logarithms) = match nonlinearity {
-            Nonlinearity::Softmax if one => {
-                return refused("None or Sigmoid for one class", "Softmax, which is 1 everywhere");
-            }
             Nonlinearity::Sigmoid if !one => {
-                return refused("Softmax or None for several classes", "Sigmoid");
+                return Err(LossError::Param {
+                    loss,
+                    option: "apply_nonlin",
+                    expected: "Softmax or None for several classes",
+                    got: "Sigmoid".to_owned(),
+                });
             }
             Nonlinearity::None => {
                 let probabilities = if one { pair(&input_on_grid)? } else { input_on_grid };
@@ -122,16 +122,11 @@ pub(super) struct BinaryLogs {
 impl BinaryLogs {
     /// Those of pixels whose `probabilities` are what the nonlinearity is yet to be applied to.
     pub(super) fn of(loss: &'static str, raw: &Pixels, nonlinearity: Nonlinearity) -> Result<Self> {
+        nonlinearity.check(loss, raw.grid.classes)?;
         let raw_map = &raw.probabilities;
         // A probability that is held below 1.
         let log_rest = |p: &Tensor| p.f_clamp_max(1.0 - LEAST)?.f_neg()?.f_log1p()?.f_neg();
         match nonlinearity {
-            Nonlinearity::Softmax if raw.grid.classes == 1 => Err(LossError::Param {
-                loss,
-                option: "apply_nonlin",
-                expected: "None or Sigmoid for one class",
-                got: "Softmax, which is 1 everywhere".to_owned(),
-            }),
             Nonlinearity::Sigmoid => Ok(BinaryLogs {
                 probabilities: raw_map.f_sigmoid()?,
                 positive: raw_map.f_log_sigmoid()?.f_neg()?,

@@ -19,6 +19,20 @@ pub enum Nonlinearity {
     Sigmoid,
 }
 
+impl Nonlinearity {
+    pub(crate) fn check(self, loss: &'static str, classes: i64) -> Result<()> {
+        if self != Nonlinearity::Softmax || classes != 1 {
+            return Ok(());
+        }
+        Err(LossError::Param {
+            loss,
+            option: "apply_nonlin",
+            expected: "None or Sigmoid for one class",
+            got: "Softmax, which is 1 everywhere".to_owned(),
+        })
+    }
+}
+
 option_enum!(Nonlinearity {
     Nonlinearity::None => "none",
     Nonlinearity::Softmax => "softmax",
@@ -305,14 +319,7 @@ impl Pixels {
         counting: &Counting,
     ) -> Result<Self> {
         let grid = Grid::of(loss, what, input)?;
-        if nonlinearity == Nonlinearity::Softmax && grid.classes == 1 {
-            return Err(LossError::Param {
-                loss,
-                option: "apply_nonlin",
-                expected: "None or Sigmoid for one class",
-                got: "Softmax, which is 1 everywhere".to_owned(),
-            });
-        }
+        nonlinearity.check(loss, grid.classes)?;
         let kind = match input.f_kind()? {
             Kind::Half | Kind::BFloat16 => Kind::Float,
             kind if check::is_float(kind) => kind,

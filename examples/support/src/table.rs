@@ -56,30 +56,38 @@ impl Table {
         files::write(path, text.as_bytes())
     }
 
-    /// Takes over the rows of a file up to an epoch; it must have the same columns.
-    pub fn read(&mut self, path: &Path, epochs: usize) -> Result<()> {
+    /// Reads a file that [`Table::write`] wrote.
+    pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
         let mut lines = text.lines();
-        let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-        ensure!(
-            header == self.columns,
-            "{shown} has the columns {}, and this run has {}",
-            header.join(","),
-            self.columns.join(",")
-        );
+        let header = lines.next().unwrap_or_default();
+        let columns: Vec<String> = header.split(',').map(str::to_owned).collect();
         let rows = lines.enumerate().map(|(i, line)| {
             let values = line.split(',').map(|value| match value {
                 "" => Some(None),
                 value => value.parse().ok().map(Some),
             });
             let row = values.collect::<Option<Vec<Option<f64>>>>();
-            row.filter(|row| row.len() == self.columns.len() && row[0].is_some())
+            row.filter(|row| row.len() == columns.len() && row[0].is_some())
                 .with_context(|| format!("{shown}:{}: not a row of results", i + 2))
         });
-        let mut rows = rows.collect::<Result<Vec<_>>>()?;
-        rows.retain(|row| row[0].is_some_and(|epoch| epoch <= epochs as f64));
-        self.rows = rows;
+        let rows = rows.collect::<Result<_>>()?;
+        Ok(Table { columns, rows })
+    }
+
+    /// Takes over the rows of a file up to an epoch; it must have the same columns.
+    pub fn read(&mut self, path: &Path, epochs: usize) -> Result<()> {
+        let mut other = Self::open(path)?;
+        ensure!(
+            other.columns == self.columns,
+            "{} has the columns {}, and this run has {}",
+            path.display(),
+            other.columns.join(","),
+            self.columns.join(",")
+        );
+        other.rows.retain(|row| row[0].is_some_and(|epoch| epoch <= epochs as f64));
+        self.rows = other.rows;
         Ok(())
     }
 }

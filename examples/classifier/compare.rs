@@ -90,11 +90,13 @@ fn picture(path: &Path, all: &[(&str, Trained)]) -> Result<()> {
         .collect();
     let curves = charts.iter().zip(&series).map(|((title, _), series)| {
         let lines = series.iter().map(|(loss, points)| (*loss, &points[..]));
-        Panel::Lines(Lines { x: "epoch", ..Lines::new(title, lines) })
+        Panel::Lines(Lines { x: "epoch", legend: false, ..Lines::new(title, lines) })
     });
     let diagrams = all
         .iter()
         .zip(&titles)
         .map(|((_, trained), title)| report::reliability(title, &trained.outcome));
-    plot::page(path, "Losses compared", 3, &curves.chain(diagrams).collect::<Vec<_>>())
+    let names: Vec<&str> = all.iter().map(|(loss, _)| *loss).collect();
+    let panels: Vec<Panel> = curves.chain(diagrams).collect();
+    plot::page_with_legend(path, "Losses compared", &names, 3, &panels)
 }

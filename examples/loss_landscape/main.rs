@@ -26,9 +26,9 @@ struct Cli {
     /// Losses to draw together, separated by commas: names with options, or sums
     #[arg(long)]
     losses: Option<String>,
-    /// Ready pictures of a group of losses; those of all groups if neither is given
-    #[arg(long, value_enum, conflicts_with = "losses")]
-    group: Option<Group>,
+    /// Ready pictures of these groups of losses; those of all groups if neither is given
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "losses")]
+    group: Vec<Group>,
     /// What is varied; what is usual for the losses if not given
     #[arg(long, value_enum, requires = "losses")]
     sweep: Option<Sweep>,
@@ -59,7 +59,7 @@ fn run(cli: &Cli) -> Result<()> {
     let range = cli.range.as_deref().map(range).transpose()?;
     let pictures = match &cli.losses {
         Some(text) => vec![chosen(cli, text)?],
-        None => pictures::of(cli.group),
+        None => pictures::of(&cli.group),
     };
     for picture in &pictures {
         let path = cli.out.join(format!("{}.png", picture.name));
@@ -194,7 +194,7 @@ mod tests {
     fn every_ready_picture_is_drawn() {
         let folder = Folder::new("ready");
         run(&cli(&folder, &[])).unwrap();
-        let pictures = pictures::of(None);
+        let pictures = pictures::of(&[]);
         for picture in &pictures {
             let image = image::open(folder.path(&format!("{}.png", picture.name))).unwrap();
             let coloured = image.to_rgb8().pixels().filter(|p| p.0 == [0, 114, 178]).count();

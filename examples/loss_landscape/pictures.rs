@@ -26,8 +26,8 @@ pub enum Group {
     Segmentation,
 }
 
-/// The pictures of a group, or of all.
-pub fn of(group: Option<Group>) -> Vec<Picture> {
+/// The pictures of some groups, or of all.
+pub fn of(groups: &[Group]) -> Vec<Picture> {
     let picture = |of: Group, name: &str, title: &str, losses: &[&str], sweeps: &[Sweep]| {
         let (name, title) = (name.to_owned(), title.to_owned());
         let losses = losses.iter().map(|&loss| loss.to_owned()).collect();
@@ -38,7 +38,15 @@ pub fn of(group: Option<Group>) -> Vec<Picture> {
             Group::Regression,
             "regression",
             "Regression losses",
-            &["mse", "l1", "huber", "smooth_l1(beta=0.5)", "log_cosh", "charbonnier(eps=0.5)"],
+            &[
+                "mse",
+                "l1",
+                "huber",
+                "smooth_l1(beta=0.5)",
+                "log_cosh",
+                "charbonnier(eps=0.5)",
+                "quantile(quantile=0.8)",
+            ],
             &[Sweep::Error],
         ),
         picture(
@@ -99,6 +107,6 @@ pub fn of(group: Option<Group>) -> Vec<Picture> {
             &[Sweep::Disc, Sweep::Radius],
         ),
     ];
-    let wanted = all.into_iter().filter(|(of, _)| group.is_none_or(|group| group == *of));
+    let wanted = all.into_iter().filter(|(of, _)| groups.is_empty() || groups.contains(of));
     wanted.map(|(_, picture)| picture).collect()
 }

@@ -165,6 +165,12 @@ fn span(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
     low - room..high + room
 }
 
+/// A size of letters at which the title fits over a panel.
+fn caption(title: &str) -> FontDesc<'static> {
+    let fits = PANEL.0 as usize * 100 / (56 * title.chars().count().max(1));
+    ("sans-serif", fits.clamp(8, 16) as i32).into_font()
+}
+
 /// A tick label without trailing zeros.
 fn short(value: f64) -> String {
     if value != 0. && (value.abs() < 1e-3 || value.abs() >= 1e5) {

@@ -1,4 +1,4 @@
-use super::{Area, COLOURS, short, span, text};
+use super::{Area, COLOURS, caption, short, span, text};
 use anyhow::Result;
 use plotters::prelude::*;
 use std::ops::Range;
@@ -39,7 +39,7 @@ impl<'a> Lines<'a> {
         let size = (0.1 + 0.017 * longest as f64, 0.06 + 0.046 * self.series.len() as f64);
         let legend = freest_corner(all(), &xs, &ys, (size.0.min(1.), size.1.min(1.)));
         let mut chart = ChartBuilder::on(area)
-            .caption(self.title, ("sans-serif", 16))
+            .caption(self.title, caption(self.title))
             .margin(10)
             .x_label_area_size(40)
             .y_label_area_size(if self.y.is_empty() { 60 } else { 72 })

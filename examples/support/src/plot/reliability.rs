@@ -1,4 +1,4 @@
-use super::{Area, COLOURS, short, text};
+use super::{Area, COLOURS, caption, short, text};
 use anyhow::Result;
 use plotters::prelude::*;
 
@@ -34,7 +34,7 @@ impl Reliability<'_> {
     fn shares(&self, area: &Area) -> Result<()> {
         let most = self.bars.iter().map(|bar| bar.share).fold(0., f64::max).max(1e-9);
         let mut chart = ChartBuilder::on(area)
-            .caption(self.title, ("sans-serif", 16))
+            .caption(self.title, caption(self.title))
             .margin(10)
             .margin_bottom(2)
             .x_label_area_size(4)

@@ -246,14 +246,17 @@ pub fn gradcheck(what: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor)
 
 /// [`gradcheck`] of the gradient itself.
 pub fn gradgradcheck(what: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
+    // Drawn once: code under test that draws in another thread would change a second drawing.
+    let pull = RefCell::new(None::<Tensor>);
     gradcheck(&format!("{what}, twice"), inputs, |inputs| {
         let inputs: Vec<_> = inputs
             .iter()
             .map(|t| if t.requires_grad() { t.shallow_clone() } else { leaf(t) })
             .collect();
         let value = f(&inputs);
-        let pull = randn(98, &value.size(), Kind::Double);
-        let pulled = (&value * &pull).sum(None::<Kind>);
+        let mut pull = pull.borrow_mut();
+        let pull = pull.get_or_insert_with(|| randn(98, &value.size(), Kind::Double));
+        let pulled = (&value * &*pull).sum(None::<Kind>);
         let grads = Tensor::run_backward(&[pulled], &inputs, true, true);
         let flat: Vec<_> = grads.iter().map(|g| g.flatten(0, -1)).collect();
         Tensor::cat(&flat, 0)

@@ -90,7 +90,7 @@ pub struct Train {
     /// Start a run anew and lose what is in its folder
     #[arg(long)]
     pub overwrite: bool,
-    /// Epochs [built-in data: 30, IDX: 12, folders: 60]
+    /// Epochs [built-in data: 24, IDX: 12, folders: 60]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Images per step [folders: 32, else 64]
@@ -156,7 +156,7 @@ pub struct Train {
 impl Train {
     pub fn epochs(&self, format: Format) -> usize {
         self.epochs.unwrap_or(match format {
-            Format::Builtin => 30,
+            Format::Builtin => 24,
             Format::Idx => 12,
             Format::Folder => 60,
         })

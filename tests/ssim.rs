@@ -357,7 +357,7 @@ fn errors_say_what_was_expected() {
     );
     assert_eq!(
         say(f_ssim(&x, &x, options.kernel_size(4))),
-        "ssim: expected kernel_size odd and above 0, got 4"
+        "ssim: expected kernel_size odd and from 1 to 9999, got 4"
     );
     assert_eq!(
         say(f_ssim(&x, &x, options.kernel_size(1).sample_covariance(true))),
@@ -374,6 +374,10 @@ fn errors_say_what_was_expected() {
     assert_eq!(
         say(MsSsimLoss::default().f_forward(&x, &x)),
         "MsSsimLoss: expected input of shape [N, C, H, W] with sides of at least 161, got [2, 3, 9, 8]"
+    );
+    assert_eq!(
+        say(f_ms_ssim(&x, &x, SsimOptions::torchmetrics(1.0).kernel_size(5), &[1.0; 4])),
+        "ms_ssim: expected input of shape [N, C, H, W] with sides of at least 17, got [2, 3, 9, 8]"
     );
     assert_eq!(
         say(f_ms_ssim(&x, &x, options, &[])),

@@ -153,14 +153,23 @@ impl SsimOptions {
         positive("sigma", self.sigma)?;
         positive("k1", self.k1)?;
         positive("k2", self.k2)?;
-        let odd = self.kernel_size > 0 && self.kernel_size % 2 == 1;
-        check::param(loss, "kernel_size", self.kernel_size as f64, odd, "odd and above 0")?;
+        let odd = (1..10_000).contains(&self.kernel_size) && self.kernel_size % 2 == 1;
+        check::param(loss, "kernel_size", self.kernel_size as f64, odd, "odd and from 1 to 9999")?;
         let one = self.sample_covariance && self.kernel_size == 1;
         check::param(loss, "kernel_size", 1.0, !one, "above 1 for a sample covariance")
     }
 
     fn radius(&self) -> i64 {
         self.kernel_size / 2
+    }
+
+    /// The least side of a map.
+    fn smallest(&self) -> i64 {
+        match self.padding {
+            SsimPadding::Valid => self.kernel_size,
+            SsimPadding::Reflect => self.radius() + 1,
+            SsimPadding::Zeros => 1,
+        }
     }
 
     /// How many pixels of a side become one.
@@ -339,13 +348,7 @@ fn map(
 ) -> Result<Tensor> {
     options.check(loss)?;
     let shrinking = if input.dim() == 4 { options.shrinking(&input.size()) } else { 1 };
-    let smallest = shrinking
-        * match options.padding {
-            SsimPadding::Valid => options.kernel_size,
-            SsimPadding::Reflect => options.radius() + 1,
-            SsimPadding::Zeros => 1,
-        };
-    let (mut input, mut target) = images(loss, input, target, smallest)?;
+    let (mut input, mut target) = images(loss, input, target, shrinking * options.smallest())?;
     if input.numel() == 0 {
         // No images, and a map of none.
         let border =
@@ -478,8 +481,9 @@ pub const MS_SSIM_WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
 ///
 /// # Errors
 ///
-/// As [`ssim`]; no weights, or one below 0; sides below `(kernel_size - 1) 2^(M-1) + 1` for M
-/// scales: 161 for 5 of them and a window of 11.
+/// As [`ssim`]; no weights, more than 16, or one below 0; sides below
+/// `(kernel_size - 1) 2^(M-1) + 1` for M scales: 161 for 5 of them and a window of 11, half of that
+/// with `Reflect` padding.
 ///
 /// # Examples
 ///
@@ -539,7 +543,7 @@ fn of_scales(
         check::at_least_zero(loss, "weights", weight)?;
     }
     let coarsest = weights.len() - 1;
-    let smallest = (options.kernel_size - 1) * (1 << coarsest) + 1;
+    let smallest = (options.smallest() - 1) * (1 << coarsest) + 1;
     let (mut input, mut target) = images(loss, input, target, smallest)?;
     if input.numel() == 0 {
         return over_pixels(&input);

@@ -6,7 +6,7 @@ use super::{
     statistics::{Counting, IgnoreIndex, Nonlinearity, Pixels, Target, Terms},
 };
 use crate::{
-    Result, check,
+    Reduction, Result, check,
     loss::{named_loss, weighted_loss},
 };
 use tch::{Kind, Tensor};
@@ -132,25 +132,7 @@ impl ComboLoss {
         let ignore_index = &self.ignore_index;
         let counting = Counting { mask: weight, ignore_index, terms: Terms::Product };
         let raw = Pixels::of(NAME, "input", input, Nonlinearity::None, target, &counting)?;
-        let BinaryLogs { probabilities, positive, negative } =
-            BinaryLogs::of(NAME, &raw, self.apply_nonlin)?;
-        let entropy = match &raw.target {
-            Target::Index(class) => {
-                let own = |t: &Tensor| t.f_gather(1, class, false);
-                let others = negative.f_sum_dim_intlist(1, true, None::<Kind>)?;
-                let others = others.f_sub(&own(&negative)?)?.f_mul_scalar(1.0 - self.beta)?;
-                let of_pixel = own(&positive)?.f_mul_scalar(self.beta)?.f_add(&others)?;
-                of_pixel.f_div_scalar(raw.grid.classes as f64)?
-            }
-            Target::Dense(dense) => {
-                let rest = dense.f_rsub_scalar(1.0)?.f_mul_scalar(1.0 - self.beta)?;
-                let sought = dense.f_mul_scalar(self.beta)?.f_mul(&positive)?;
-                sought.f_add(&negative.f_mul(&rest)?)?
-            }
-        };
-        drop((positive, negative));
-        let entropy = mean(&entropy, raw.mask.as_ref())?;
-
+        let (probabilities, entropy) = self.entropy(NAME, &raw)?;
         let images = raw.grid.images;
         let mut rows = Pixels { probabilities, ..raw }.overlap(Terms::Product)?;
         if self.aggregate == Aggregate::Batch {
@@ -163,6 +145,41 @@ impl ComboLoss {
         let score = smoothing.similarity(&sums.overlap, [2.0, 1.0, 1.0])?;
         let score = sums.reduce(score, Ok)?;
         Ok(entropy.f_mul_scalar(self.alpha)?.f_sub(&score.f_mul_scalar(1.0 - self.alpha)?)?)
+    }
+
+    /// Probabilities, and the mean of the cross entropies.
+    fn entropy(&self, loss: &'static str, raw: &Pixels) -> Result<(Tensor, Tensor)> {
+        let beta = self.beta;
+        let (probabilities, entropy) = match &raw.target {
+            // libtorch's own, with the positives weighing β/(1-β) times the negatives.
+            Target::Dense(dense) if self.apply_nonlin == Nonlinearity::Sigmoid && beta < 0.99 => {
+                let logits = &raw.probabilities;
+                let options = (logits.f_kind()?, logits.device());
+                let ratio = match beta == 0.5 {
+                    true => None,
+                    false => Some(Tensor::f_full(1, beta / (1.0 - beta), options)?),
+                };
+                let (none, kept) = (None::<&Tensor>, Reduction::None);
+                let entropy =
+                    logits.f_binary_cross_entropy_with_logits(dense, none, ratio.as_ref(), kept)?;
+                (logits.f_sigmoid()?, entropy.f_mul_scalar(1.0 - beta)?)
+            }
+            Target::Dense(dense) => {
+                let logs = BinaryLogs::of(loss, raw, self.apply_nonlin)?;
+                let rest = dense.f_rsub_scalar(1.0)?.f_mul_scalar(1.0 - beta)?;
+                let sought = dense.f_mul_scalar(beta)?.f_mul(&logs.positive)?;
+                (logs.probabilities, sought.f_add(&logs.negative.f_mul(&rest)?)?)
+            }
+            Target::Index(class) => {
+                let logs = BinaryLogs::of(loss, raw, self.apply_nonlin)?;
+                let own = |t: &Tensor| t.f_gather(1, class, false);
+                let others = logs.negative.f_sum_dim_intlist(1, true, None::<Kind>)?;
+                let others = others.f_sub(&own(&logs.negative)?)?.f_mul_scalar(1.0 - beta)?;
+                let of_pixel = own(&logs.positive)?.f_mul_scalar(beta)?.f_add(&others)?;
+                (logs.probabilities, of_pixel.f_div_scalar(raw.grid.classes as f64)?)
+            }
+        };
+        Ok((probabilities, mean(&entropy, raw.mask.as_ref())?))
     }
 }
 

@@ -35,7 +35,8 @@ use tch::{Device, Kind, Tensor};
 ///   that is 1
 /// - element weight: how often each pixel counts, broadcastable to the target
 /// - loss: a scalar; without reduction also for `Batch`, (N) for `PerImage`, with `per_class`
-///   (C) or (N, C); 0 where nothing counts. `Half` and `BFloat16` are computed and returned in `Float`
+///   (C) or (N, C); 0 where nothing counts. `Half` and `BFloat16` are computed and returned in
+///   `Float`
 ///
 /// # Reduction
 ///

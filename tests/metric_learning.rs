@@ -27,6 +27,7 @@ const MININGS: [Mining; 5] = [
 ];
 
 type Make = Box<dyn Fn(Reduction) -> Box<dyn Loss>>;
+type MakeInput = Box<dyn Fn(Kind) -> Tensor>;
 type MakeWith = Box<dyn Fn(&Tensor, Reduction) -> Box<dyn Loss>>;
 
 /// Losses of a batch with labels, without chance.
@@ -181,7 +182,7 @@ fn edges_are_finite_in_every_kind_with_a_gradient_of_the_inputs_kind() {
     let one_class = index(&[2; 6], &[6]);
     let pairs = index(&[0, 0, 1, 1, 2, 2], &[6]);
     let zeros = |kind| Tensor::zeros([6, 3], (kind, device()));
-    let edges: Vec<(&str, Box<dyn Fn(Kind) -> Tensor>, Tensor)> = vec![
+    let edges: Vec<(&str, MakeInput, Tensor)> = vec![
         ("empty", Box::new(|kind| Tensor::zeros([0, 3], (kind, device()))), index(&[], &[0])),
         ("one", Box::new(|kind| randn(1, &[1, 3], kind)), index(&[3], &[1])),
         ("no positives", Box::new(|kind| randn(2, &[6, 3], kind)), alone),

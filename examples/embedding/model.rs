@@ -34,7 +34,8 @@ impl Embedder {
                 .add(nn::batch_norm2d(&path / "norm", to, norm))
                 .add_fn(Tensor::relu);
         }
-        let side = SIDE.div_ceil(2).div_ceil(2);
+        // Halved twice.
+        let side = SIDE / 4;
         let layers = layers.add_fn(|x| x.flatten(1, -1)).add(nn::linear(
             path / "head",
             wide * side * side,

@@ -161,8 +161,8 @@ impl<'a> Run<'a> {
     /// Trains to the end; none if the user asked to stop.
     pub fn train(mut self, interrupt: &Interrupt) -> Result<Option<Trained>> {
         let started = Instant::now();
-        let (epochs, folder) = (self.meta.epochs, self.folder.clone());
-        if !run::epochs(&mut self, self.meta.epochs_done..epochs, &folder, interrupt)? {
+        let (done, epochs, folder) = (self.meta.epochs_done, self.meta.epochs, self.folder.clone());
+        if !run::epochs(&mut self, done..epochs, &folder, interrupt)? {
             return Ok(None);
         }
         let time = started.elapsed();

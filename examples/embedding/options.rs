@@ -58,16 +58,16 @@ pub struct Options {
     #[arg(long, default_value_t = 0.99)]
     pub ema: f64,
     /// Turn by up to so many degrees, training and held-out digits alike
-    #[arg(long, default_value_t = 45.0)]
+    #[arg(long, default_value_t = 35.0)]
     pub rotate: f64,
     /// Shift by up to this share of the side
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.08)]
     pub translate: f64,
     /// Zoom by a factor in [1-SCALE, 1+SCALE]
     #[arg(long, default_value_t = 0.2)]
     pub scale: f64,
     /// Add up to this much to each pixel, or take it away
-    #[arg(long, default_value_t = 0.2)]
+    #[arg(long, default_value_t = 0.15)]
     pub noise: f64,
     /// Threads of libtorch on the CPU; digits are too small to share out
     #[arg(long, default_value_t = 1)]

@@ -36,8 +36,9 @@ pub fn draw(title: &str, net: &Embedder, galleries: &Galleries) -> Result<RgbIma
     let mut map = RgbImage::from_pixel(SIDE, SIDE + HEAD, Rgb([255; 3]));
     let black = Rgb([0; 3]);
     let title = format!("{title}   ({:.0} % of the variance)", 100.0 * share);
-    let fits = 18. * (SIDE as f32 - 24.) / draw::text_width(18., &title);
-    draw::text(&mut map, 12., 8., fits.min(18.), black, &title);
+    let title = title.trim_start();
+    let fits = 18. * (SIDE as f32 - 24.) / draw::text_width(18., title);
+    draw::text(&mut map, 12., 8., fits.min(18.), black, title);
     for (class, name) in CLASSES.iter().enumerate() {
         let left = 12 + 60 * class as u32;
         for (x, y) in (0..14).flat_map(|x| (0..14).map(move |y| (left + x, 32 + y))) {

@@ -113,6 +113,7 @@ def multi_similarity(inputs):
 
 
 def of_classes(inputs, make, parameter, view):
+    drawn = with_classes(inputs)
     module = make(num_classes=classes(inputs), embedding_size=inputs.size[1]).to(inputs.device)
     delattr(module, parameter)
 
@@ -120,7 +121,7 @@ def of_classes(inputs, make, parameter, view):
         setattr(module, parameter, view(vectors))
         return module(x, t)
 
-    return loss, with_classes(inputs)
+    return loss, drawn
 
 
 def arc_face(inputs):

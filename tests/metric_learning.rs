@@ -389,7 +389,7 @@ fn offline_triplets_give_the_loss_that_found_them() {
 
 #[test]
 fn blocks_of_anchors_make_no_difference() {
-    // 200³ triplets are two blocks.
+    // 200³ triplets are eight blocks.
     let (x, target) = (randn(27, &[200, 4], Kind::Double), randint(28, 9, &[200]));
     let loss = TripletLoss::default().margin(0.1).soft(true);
     let (value, grad) = value_and_grad(&x, |x| loss.forward(x, &target));

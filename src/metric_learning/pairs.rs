@@ -152,11 +152,13 @@ pub(super) struct PerAnchor {
 impl PerAnchor {
     /// `each` (N, N) over a mask.
     pub(super) fn of_pairs(each: &Tensor, mask: &Tensor, average: AverageOver) -> Result<Self> {
-        let total = masked_sum(each, mask)?;
+        let kept = each.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
+        let kind = kept.f_kind()?;
         let counts = match average {
-            AverageOver::All => count(mask, each.f_kind()?)?,
-            AverageOver::Active => count(&mask.f_logical_and(&each.f_gt(0.0)?)?, each.f_kind()?)?,
+            AverageOver::All => count(mask, kind)?,
+            AverageOver::Active => count(&kept.f_gt(0.0)?, kind)?,
         };
+        let total = kept.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
         Ok(PerAnchor { total, count: counts })
     }
 

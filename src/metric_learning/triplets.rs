@@ -126,8 +126,8 @@ impl Triplets {
     }
 }
 
-/// The elements of a block of triplets: 16 MB in `Float`.
-const BLOCK: i64 = 1 << 22;
+/// The elements of a block of triplets: 4 MB in `Float`.
+const BLOCK: i64 = 1 << 20;
 
 /// First anchor and number of anchors of the blocks that N³ triplets are looked at in.
 pub(super) fn blocks(samples: i64) -> impl Iterator<Item = (i64, i64)> {

@@ -4,6 +4,7 @@ NT-Xent is the composition that people write, as the package's takes memory by p
 negative, which the package does not have.
 """
 
+import functools
 import math
 import sys
 from unittest import mock
@@ -125,7 +126,8 @@ def of_classes(inputs, make, parameter, view):
 
 
 def arc_face(inputs):
-    return of_classes(inputs, losses.ArcFaceLoss, "W", torch.t)
+    make = functools.partial(losses.ArcFaceLoss, margin=math.degrees(0.5))
+    return of_classes(inputs, make, "W", torch.t)
 
 
 def cos_face(inputs):

@@ -84,7 +84,8 @@ fn a_shift_by_nothing_changes_nothing_and_one_by_the_stride_shifts_the_maps() {
     for (name, how) in &PLAIN[..2] {
         let maps = |x: &Tensor| f_downsample(x, how);
         // The mean of the maps' squares: it does not know where they are.
-        let energy = |x: &Tensor| Ok(maps(x)?.square().mean_dim([2i64, 3].as_slice(), false, None::<Kind>));
+        let energy =
+            |x: &Tensor| Ok(maps(x)?.square().mean_dim([2i64, 3].as_slice(), false, None::<Kind>));
         let change = shift_change(&images, &shifts, energy);
         assert_eq!(change.size(), [4, 3], "{name}");
         let known = change.narrow(0, 0, 3);
@@ -106,7 +107,14 @@ fn changes_are_relative_and_those_of_black_images_are_none() {
     assert_eq!(shift_change(&images, &[], maps).size(), [0, 2]);
     // By definition, with another norm of the same difference.
     let (still, moved) = (maps(&images).unwrap(), maps(&images.roll([1, 1], [2, 3])).unwrap());
-    let norm = |t: Tensor| t.to_kind(Kind::Double).flatten(1, -1).linalg_norm(2.0, [1i64].as_slice(), false, None::<Kind>);
+    let norm = |t: Tensor| {
+        t.to_kind(Kind::Double).flatten(1, -1).linalg_norm(
+            2.0,
+            [1i64].as_slice(),
+            false,
+            None::<Kind>,
+        )
+    };
     let expected = norm(moved - &still) / norm(still);
     assert_close("definition", &change.get(0), &expected, (1e-5, 0.0));
 }
@@ -119,7 +127,8 @@ fn errors_say_what_was_expected() {
     assert!(short.contains("sides that can be halved, got [1, 3, 1, 4]"), "{short}");
     assert!(f_downsample(&maps.narrow(3, 0, 0), &Downsample::Blur).is_err());
     assert!(text(f_downsample(&maps.to_kind(Kind::Int64), &Downsample::Average)).contains("Int64"));
-    let strided = |size: &[i64]| text(f_downsample(&maps, &Downsample::Strided(rand(9, size, Kind::Float))));
+    let strided =
+        |size: &[i64]| text(f_downsample(&maps, &Downsample::Strided(rand(9, size, Kind::Float))));
     assert!(strided(&[2, 4, 2, 2]).contains("[outputs, 3, side, side], got [2, 4, 2, 2]"));
     assert!(strided(&[2, 3, 2, 3]).contains("side, side"));
     assert!(strided(&[0, 3, 2, 2]).contains("got [0, 3, 2, 2]"));

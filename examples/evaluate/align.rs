@@ -18,10 +18,8 @@ pub fn run(options: &Align) -> Result<()> {
     let scale = !options.no_scale;
     let found = match options.method {
         Method::Umeyama => f_umeyama(&from, &onto, scale),
-        Method::Procrustes => {
-            f_procrustes(&from, &onto, ProcrustesOptions::default().scale(scale))
-                .map(|found| found.transform)
-        }
+        Method::Procrustes => f_procrustes(&from, &onto, ProcrustesOptions::default().scale(scale))
+            .map(|found| found.transform),
     };
     let found = found.with_context(|| options.points.display().to_string())?;
     println!("{}", described(&found, &from, &onto)?);
@@ -149,13 +147,8 @@ mod tests {
         let (moved, target) = (open("out.png"), open("target.png"));
         assert_eq!(moved.dimensions(), target.dimensions());
         let (_, factor) = difference(&moved, &target);
-        let worst = moved
-            .as_raw()
-            .iter()
-            .zip(target.as_raw())
-            .map(|(a, b)| a.abs_diff(*b))
-            .max()
-            .unwrap();
+        let worst =
+            moved.as_raw().iter().zip(target.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(worst <= 4 && factor == 16.0, "{worst}");
         assert!(folder.path("out_check.png").exists());
         let (from, onto) = points(&folder.path("points.csv")).unwrap();
@@ -183,6 +176,9 @@ mod tests {
         std::fs::remove_file(folder.path("source.png")).unwrap();
         assert_has(&text("1 2 3 4\n5 6 7 8"), &["source.png"]);
         std::fs::remove_file(folder.path("points.csv")).unwrap();
-        assert_has(&format!("{:#}", align(&folder, "").unwrap_err()), &["cannot read", "points.csv"]);
+        assert_has(
+            &format!("{:#}", align(&folder, "").unwrap_err()),
+            &["cannot read", "points.csv"],
+        );
     }
 }

@@ -7,9 +7,8 @@ use crate::{
 };
 use anyhow::{Result, bail, ensure};
 use examples_support::{
-    draw,
-    files,
-    images::{entries, list, unique_stem},
+    draw, files,
+    images::{entries, list},
     issues::{self, Issue},
     png,
     progress::Progress,
@@ -59,11 +58,7 @@ pub fn run(options: &Compare) -> Result<()> {
         files::write(path, json(&outcome)?.as_bytes())?;
         println!("everything in {}", path.display());
     }
-    ensure!(
-        outcome.issues.is_empty(),
-        "{}",
-        issues::left_out(&outcome.issues, outcome.rows.len())
-    );
+    ensure!(outcome.issues.is_empty(), "{}", issues::left_out(&outcome.issues, outcome.rows.len()));
     Ok(())
 }
 
@@ -105,8 +100,8 @@ fn pairs(a: &Path, b: &Path) -> Result<(Vec<Named>, Vec<Issue>)> {
     }
     match (a.is_dir(), b.is_dir()) {
         (false, false) => {
-            let pair = (a.to_owned(), b.to_owned());
-            Ok((vec![(unique_stem(b, &[]), pair)], Vec::new()))
+            let name = b.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((vec![(name, (a.to_owned(), b.to_owned()))], Vec::new()))
         }
         (true, true) => {
             let mut issues = Vec::new();
@@ -253,9 +248,10 @@ fn json(outcome: &Outcome) -> Result<String> {
             "scores": by_name(&score)?,
         }))
     };
-    let left_out = outcome.issues.iter().map(|issue| {
-        serde_json::json!({ "file": issue.file, "reason": issue.message })
-    });
+    let left_out = outcome
+        .issues
+        .iter()
+        .map(|issue| serde_json::json!({ "file": issue.file, "reason": issue.message }));
     let all = serde_json::json!({
         "summary": by_name(&|metric| Ok(serde_json::to_value(summary(&outcome.rows, metric))?))?,
         "pairs": outcome.rows.iter().map(pair).collect::<Result<Vec<_>>>()?,
@@ -269,7 +265,8 @@ fn side_by_side(rows: &[&Row]) -> Result<image::RgbImage> {
     const CELL: u32 = 320;
     let mut cells = Vec::new();
     for row in rows {
-        let read = |path: &Path| read(path, &Gauge::default()).map_err(|issue| anyhow::anyhow!("{issue}"));
+        let read =
+            |path: &Path| read(path, &Gauge::default()).map_err(|issue| anyhow::anyhow!("{issue}"));
         let (a, b) = (read(&row.files.0)?, read(&row.files.1)?);
         let (gap, factor) = difference(&a, &b);
         cells.push((a.clone(), row.name.clone()));
@@ -347,7 +344,12 @@ mod tests {
         assert_eq!(names, ["two", "one"]);
         assert_has(
             &table(&rows, Metric::Psnr, 2),
-            &["PSNR dB        3", "(1 equal, not in the mean)", "LPIPS          0          -", "worst by PSNR dB:\n  two  PSNR dB"],
+            &[
+                "PSNR dB        3",
+                "(1 equal, not in the mean)",
+                "LPIPS          0          -",
+                "worst by PSNR dB:\n  two  PSNR dB",
+            ],
         );
     }
 

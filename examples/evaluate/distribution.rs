@@ -60,8 +60,12 @@ fn distance(options: &Fid, gauge: &Gauge, issues: &mut Vec<Issue>) -> Result<Fid
     let [real, generated] = [Source::open(sources[0])?, Source::open(sources[1])?];
     let mode = options.features.mode.unwrap_or(Mode::PytorchFid);
     let net = Net::open(&options.features, layer, mode.fid())?;
-    let reading =
-        Reading { preparation: net.preparation, device: net.device, options: &options.features, gauge };
+    let reading = Reading {
+        preparation: net.preparation,
+        device: net.device,
+        options: &options.features,
+        gauge,
+    };
     let mut fid = metrics::Fid::new(net.extractor, net.protocol);
     let mut progress = Progress::new(2);
     for (number, source) in [real, generated].into_iter().enumerate() {
@@ -197,8 +201,12 @@ fn score(
     );
     let mode = options.features.mode.unwrap_or(Mode::Tensorflow1);
     let net = Net::open(&options.features, InceptionLayer::LogitsUnbiased, mode.fid())?;
-    let reading =
-        Reading { preparation: net.preparation, device: net.device, options: &options.features, gauge };
+    let reading = Reading {
+        preparation: net.preparation,
+        device: net.device,
+        options: &options.features,
+        gauge,
+    };
     let mut sums = InceptionScoreSums::f_new(options.splits as i64)?;
     let mut count = 0;
     let mut progress = Progress::new(1);
@@ -283,13 +291,18 @@ mod tests {
         assert!(distance > 0.01, "{found}");
         assert_eq!((found["real"].as_i64(), found["generated"].as_i64()), (Some(20), Some(24)));
         assert_has(found["protocol"].as_str().unwrap(), &["random features of seed 0", "32 x 32"]);
-        for line in ["fid ROOT/a.npz ROOT/b", "fid ROOT/a ROOT/b.npz", "fid ROOT/a.npz ROOT/b.npz"] {
+        for line in ["fid ROOT/a.npz ROOT/b", "fid ROOT/a ROOT/b.npz", "fid ROOT/a.npz ROOT/b.npz"]
+        {
             run(&folder, &format!("{line} {random} --workers 3 --json ROOT/again.json")).unwrap();
             let again = result(&folder, "again.json")["fid"].as_f64().unwrap();
             // The covariance of a file has lost what rounding took from its smallest values.
-            assert!((again - distance).abs() < 1e-5 * (1.0 + distance), "{line}: {again} {distance}");
+            assert!(
+                (again - distance).abs() < 1e-5 * (1.0 + distance),
+                "{line}: {again} {distance}"
+            );
         }
-        run(&folder, &format!("fid ROOT/a ROOT/b {random} --seed 1 --json ROOT/other.json")).unwrap();
+        run(&folder, &format!("fid ROOT/a ROOT/b {random} --seed 1 --json ROOT/other.json"))
+            .unwrap();
         assert!((result(&folder, "other.json")["fid"].as_f64().unwrap() - distance).abs() > 1e-6);
     }
 
@@ -334,7 +347,8 @@ mod tests {
         folder.text("x.txt", "");
         std::fs::create_dir(folder.path("empty")).unwrap();
         let random = "--features random --device cpu";
-        let text = |line: &str| format!("{:#}", run(&folder, &format!("{line} {random}")).unwrap_err());
+        let text =
+            |line: &str| format!("{:#}", run(&folder, &format!("{line} {random}")).unwrap_err());
         assert_has(&text("fid ROOT/a ROOT/none"), &["none: no such folder"]);
         assert_has(&text("fid ROOT/a ROOT/x.txt"), &["x.txt: expected a folder of images"]);
         assert_has(&text("fid ROOT/a ROOT/empty"), &["empty: no .jpg, .jpeg or .png"]);

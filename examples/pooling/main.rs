@@ -180,7 +180,9 @@ fn images(cli: &Cli) -> Result<Tensor> {
                 folder.display()
             );
             let files = files.iter().take(cli.count);
-            files.map(|file| Ok(resize(&decode(file)?, cli.size, cli.size))).collect::<Result<_>>()?
+            files
+                .map(|file| Ok(resize(&decode(file)?, cli.size, cli.size)))
+                .collect::<Result<_>>()?
         }
     };
     let side = i64::from(cli.size);
@@ -210,7 +212,8 @@ fn table(found: &[Found], images: i64, cli: &Cli) -> String {
          means, and of the means, by a shift of so many pixels\n",
         cli.size, cli.levels, cli.seed
     );
-    let head: Vec<String> = columns.iter().map(|shift| format!("{:>6}", format!("{shift} px"))).collect();
+    let head: Vec<String> =
+        columns.iter().map(|shift| format!("{:>6}", format!("{shift} px"))).collect();
     text += &format!("{:<10} {}   means {}\n", "", head.join(" "), head.join(" "));
     for (way, maps, means) in found {
         let cells = |values: &[f64]| {

@@ -25,9 +25,7 @@ pub use coverage::{ManifoldMetrics, f_manifold_metrics, manifold_metrics};
 pub use fid::{Fid, FidResult};
 pub use frechet::FeatureStatistics;
 pub use inception::{FidInception, FidMode, InceptionLayer};
-pub use inception_score::{
-    InceptionScore, InceptionScoreSums, f_inception_score, inception_score,
-};
+pub use inception_score::{InceptionScore, InceptionScoreSums, f_inception_score, inception_score};
 pub use kernel_distance::{
     KernelDistance, KernelDistanceOptions, f_kernel_distance, f_polynomial_mmd, kernel_distance,
     polynomial_mmd,

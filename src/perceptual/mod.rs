@@ -13,7 +13,7 @@ mod vgg;
 pub mod weights;
 
 pub use content::{ContentLoss, FeatureDistance, PerceptualLoss};
-pub use downsample::{Downsample, f_downsample, downsample, f_shift_change, shift_change};
+pub use downsample::{Downsample, downsample, f_downsample, f_shift_change, shift_change};
 pub use extractor::{FeatureExtractor, Features, FnExtractor, ImageRange};
 pub use frequency::FocalFrequencyLoss;
 pub use gradient::{EdgeFilter, EdgeLoss};

@@ -96,7 +96,7 @@ def checkpoint(path, name, expected):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        sys.exit(f"export_weights: {path}: {error}")
+        sys.exit(f"export_weights: {path}: {str(error).splitlines()[0]}")
     is_state = isinstance(state, dict)
     wrong = [key for key, tensor in expected.items() if not is_state or key not in state or state[key].shape != tensor.shape]
     if wrong:

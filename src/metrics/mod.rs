@@ -12,6 +12,7 @@ mod inception_score;
 mod kernel_distance;
 mod psnr;
 mod resize;
+mod retrieval;
 mod ssim;
 mod surface;
 
@@ -32,6 +33,10 @@ pub use kernel_distance::{
 };
 pub use psnr::{PsnrLoss, f_psnr, psnr};
 pub use resize::{Resize, f_resize, resize};
+pub use retrieval::{
+    RetrievalMetrics, f_retrieval_metrics, f_retrieval_metrics_of, retrieval_metrics,
+    retrieval_metrics_of,
+};
 pub use ssim::{
     MS_SSIM_WEIGHTS, MsSsimLoss, SsimLoss, SsimOptions, SsimPadding, SsimWindow, f_ms_ssim, f_ssim,
     f_ssim_map, ms_ssim, ssim, ssim_map,

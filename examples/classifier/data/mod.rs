@@ -1,12 +1,12 @@
 //! Classification data: the built-in digits, IDX files and folders of images, checked before training.
 
-pub mod augment;
 mod folder;
 mod idx;
 pub mod store;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+pub use examples_support::augment;
 use examples_support::{
     builtin::{self, Split},
     rng::seeded,

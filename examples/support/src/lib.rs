@@ -2,6 +2,7 @@
 //! safe files, interruption.
 
 pub mod ahead;
+pub mod augment;
 pub mod builtin;
 pub mod draw;
 pub mod files;

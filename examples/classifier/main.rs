@@ -6,8 +6,8 @@
 //!     cargo run --release --example classifier -- eval --weights runs/classifier/run/best.safetensors
 //!     cargo run --release --example classifier -- predict --weights runs/classifier/run/best.safetensors photo.jpg
 
+mod augment;
 mod compare;
-mod data;
 mod evaluate;
 mod model;
 mod objective;

@@ -1,7 +1,7 @@
 //! The training loop.
 
 use crate::{
-    data::{Dataset, Format, augment::Augment, store::Store},
+    augment::Augment,
     evaluate::{self, How, Outcome},
     model::Classifier,
     objective::Objective,
@@ -13,6 +13,10 @@ use anyhow::{Context, Result, bail, ensure};
 use examples_support::{
     files,
     interrupt::Interrupt,
+    labelled::{
+        Dataset, Format,
+        store::{Store, set_threads},
+    },
     progress::{Progress, clock},
     rng::seeded,
     table::Table,
@@ -24,8 +28,6 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 
 /// Updates over which the moving average forgets the beginning.
 const EMA_RAMP: f64 = 50.0;
-/// Images of so few pixels a side are computed faster by one thread than shared out to several.
-const SMALL: u32 = 24;
 pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 
@@ -57,9 +59,7 @@ impl Data {
         println!("train: {}\nval:   {}", training.summary(), validation.summary());
         let size = training.size().map_or(64, |(width, height)| width.min(height));
         let side = options.img.unwrap_or(size);
-        if let Some(threads) = options.threads.or((side < SMALL).then_some(1)) {
-            tch::set_num_threads(threads.min(1024) as i32);
-        }
+        set_threads(options.threads, side);
         let store = |data| Store::fill(data, side, options.data.skip_unreadable).map(Arc::new);
         Ok(Data { training: store(training)?, validation: store(validation)?, format, device })
     }

@@ -4,11 +4,14 @@
 pub mod ahead;
 pub mod builtin;
 pub mod draw;
+pub mod features;
 pub mod files;
 pub mod images;
 pub mod interrupt;
 pub mod issues;
+pub mod labelled;
 pub mod losses;
+pub mod nets;
 pub mod parallel;
 pub mod plot;
 pub mod progress;

@@ -69,10 +69,8 @@ fn table(all: &[(&str, Trained)], judge: Option<&Judge>) -> String {
     let number = |value: Option<f64>, digits: usize| {
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
-    let mut text = format!(
-        "{:width$}  Fréchet  inception  classes  Wasserstein  gradient  seconds\n",
-        "loss"
-    );
+    let mut text =
+        format!("{:width$}  Fréchet  inception  classes  Wasserstein  gradient  seconds\n", "loss");
     let mut row = |name: &str, verdict: Option<[f64; 3]>, rest: [Option<f64>; 3], note: &str| {
         let [frechet, inception, classes] = [0, 1, 2].map(|i| verdict.map(|verdict| verdict[i]));
         let line = format!(
@@ -115,7 +113,8 @@ fn csv(all: &[(&str, Trained)], judge: Option<&Judge>) -> String {
             Some(trained.seconds),
         ];
         let values = values.map(number).join(",");
-        let _ = writeln!(text, "\"{loss}\",{values},\"{}\"", note(trained, judge).replace('"', "'"));
+        let _ =
+            writeln!(text, "\"{loss}\",{values},\"{}\"", note(trained, judge).replace('"', "'"));
     }
     text
 }

@@ -61,7 +61,8 @@ impl Objective {
         ensure!(first.coefficient == 1.0, "{}: a factor changes nothing but --lr", first.name);
         let pair = gan_by_name(&first.name, &first.options)?;
         let known = Registry::default();
-        let wasserstein = known.find(&first.name).or_else(|| known.find(&format!("{}_gan", first.name)));
+        let wasserstein =
+            known.find(&first.name).or_else(|| known.find(&format!("{}_gan", first.name)));
         let wasserstein = wasserstein.is_some_and(|e| e.type_name == "WassersteinGanLoss");
         let mut made = Objective {
             text: text.to_owned(),
@@ -129,7 +130,9 @@ impl Objective {
                 known(term, &["c"])?;
                 self.clip = Some(number("c")?.unwrap_or(0.01));
             }
-            _ => bail!("there is no `{name}` to add to a pair of objectives; there are {ADDITIONS}"),
+            _ => {
+                bail!("there is no `{name}` to add to a pair of objectives; there are {ADDITIONS}")
+            }
         }
         Ok(())
     }

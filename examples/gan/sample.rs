@@ -6,7 +6,11 @@ use examples_support::{files, labelled::sheet, nets::noise, png, train};
 use tch::no_grad;
 
 pub fn run(options: &Sample) -> Result<()> {
-    ensure!((1..=10_000).contains(&options.count), "--count: expected 1 to 10000, got {}", options.count);
+    ensure!(
+        (1..=10_000).contains(&options.count),
+        "--count: expected 1 to 10000, got {}",
+        options.count
+    );
     let device = train::device(&options.device)?;
     let (generator, _vs, meta) = weights::load(&options.weights, device)?;
     tch::manual_seed(options.seed);

@@ -264,7 +264,8 @@ impl<'a> Run<'a> {
         let Train { steps, batch, latent, lr_last, .. } = self.options;
         let lr = self.options.lr.unwrap_or(if self.objective.clipped() { 2e-4 } else { 1e-3 });
         let critic_lr = self.options.critic_lr.unwrap_or(lr);
-        let (seed, device, pictures) = (self.options.run.seed, self.data.device, &self.data.training);
+        let (seed, device, pictures) =
+            (self.options.run.seed, self.data.device, &self.data.training);
         // All that is drawn in an epoch depends on its number alone, so that a run can go on from it.
         let mut rng = seeded(&[seed, epoch as u64]);
         tch::manual_seed(i64::from(rng.random::<u32>()));
@@ -282,7 +283,8 @@ impl<'a> Run<'a> {
             let noise_of_critic = noise(batch as i64, latent, device);
             let fake = tch::no_grad(|| self.generator.net.forward(&noise_of_critic, true));
             let scores = self.critic.forward(&Tensor::cat(&[&real, &fake], 0), true);
-            let (of_real, of_fake) = (scores.narrow(0, 0, batch as i64), scores.narrow(0, batch as i64, batch as i64));
+            let (of_real, of_fake) =
+                (scores.narrow(0, 0, batch as i64), scores.narrow(0, batch as i64, batch as i64));
             let objective = self.objective.pair.f_discriminator(&of_real, &of_fake)?;
             let critic = |x: &Tensor| Ok(self.critic.forward(x, false));
             let penalty = self.objective.penalty(critic, &real, &fake)?;
@@ -330,8 +332,7 @@ impl<'a> Run<'a> {
         }
         let means = Vec::<f64>::try_from(sums / (steps * self.n_critic) as f64)?;
         let mut row = [None; COLUMNS.len()];
-        let values =
-            [means[0], of_generator / steps as f64, means[1], means[2], gradient, rate];
+        let values = [means[0], of_generator / steps as f64, means[1], means[2], gradient, rate];
         for (place, value) in row.iter_mut().zip(values) {
             *place = Some(value);
         }
@@ -345,14 +346,19 @@ impl<'a> Run<'a> {
         Ok(square.double_value(&[]).sqrt())
     }
 
-    fn measure(&mut self, row: &mut [Option<f64>; COLUMNS.len()], progress: &mut Progress) -> Result<()> {
+    fn measure(
+        &mut self,
+        row: &mut [Option<f64>; COLUMNS.len()],
+        progress: &mut Progress,
+    ) -> Result<()> {
         progress.phase("samples", 0);
         let samples = self.samples();
         let picture = png(&sheet(&samples.narrow(0, 0, SHOWN), 8, 32)?)?;
         files::write(&self.folder.join(SAMPLES), &picture)?;
         let number = format!("samples-{:03}.png", self.meta.epochs_done);
         files::write(&self.folder.join(number), &picture)?;
-        let [critic, generator, wasserstein, _, gradient, ..] = row.map(|value| value.unwrap_or(0.0));
+        let [critic, generator, wasserstein, _, gradient, ..] =
+            row.map(|value| value.unwrap_or(0.0));
         let mut line = format!(
             "epoch {:3}/{}  critic {critic:.4}  generator {generator:.4}  Wasserstein {wasserstein:.3}  \
              gradient {gradient:.2}",

@@ -175,7 +175,8 @@ impl<'a> Run<'a> {
         progress: &mut Progress,
     ) -> Result<Option<[Option<f64>; COLUMNS.len()]>> {
         let Train { batch, latent, lr, lr_last, beta_warmup, clip_grad, .. } = self.options;
-        let (seed, device, pictures) = (self.options.run.seed, self.data.device, &self.data.training);
+        let (seed, device, pictures) =
+            (self.options.run.seed, self.data.device, &self.data.training);
         // All that is drawn in an epoch depends on its number alone, so that a run can go on from it.
         let mut rng = seeded(&[seed, epoch as u64]);
         tch::manual_seed(i64::from(rng.random::<u32>()));
@@ -206,7 +207,8 @@ impl<'a> Run<'a> {
             sums.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
             let [_, reconstruction, kl] = sums.map(|sum| sum / (i + 1) as f64);
             let speed = ((i + 1) * batch) as f64 / started.elapsed().as_secs_f64();
-            let shown = format!("reconstruction {reconstruction:.3}  KL {kl:.3}  {speed:.0} images/s");
+            let shown =
+                format!("reconstruction {reconstruction:.3}  KL {kl:.3}  {speed:.0} images/s");
             progress.batch(i + 1, &shown);
             if interrupt.requested() {
                 return Ok(None);
@@ -228,7 +230,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn validate(&mut self, row: &mut [Option<f64>; COLUMNS.len()], progress: &mut Progress) -> Result<()> {
+    fn validate(
+        &mut self,
+        row: &mut [Option<f64>; COLUMNS.len()],
+        progress: &mut Progress,
+    ) -> Result<()> {
         let _guard = tch::no_grad_guard();
         progress.phase("validation", 0);
         let (net, n) = (&self.model.average, self.data.validation.len() as f64);

@@ -99,7 +99,11 @@ impl Features {
             weights.with("features", named(&features.vs)).save(&path)?;
         }
         features.accuracy = features.accuracy(validation);
-        let how = if known { "read".to_owned() } else { format!("trained in {}", clock(started.elapsed())) };
+        let how = if known {
+            "read".to_owned()
+        } else {
+            format!("trained in {}", clock(started.elapsed()))
+        };
         println!(
             "features: {DIMS} of a classifier of the training images, accuracy {:.4}, {how}: {}",
             features.accuracy,
@@ -132,7 +136,8 @@ impl Features {
     /// Features (N, 64) and logits of the classes of images (N, C, S, S) in [-1, 1].
     pub fn of(&self, images: &Tensor) -> (Tensor, Tensor) {
         let _guard = tch::no_grad_guard();
-        let parts: Vec<_> = images.split(CHUNK, 0).iter().map(|part| self.net.forward(part)).collect();
+        let parts: Vec<_> =
+            images.split(CHUNK, 0).iter().map(|part| self.net.forward(part)).collect();
         let joined = |which: fn(&(Tensor, Tensor)) -> &Tensor| {
             Tensor::cat(&parts.iter().map(which).collect::<Vec<_>>(), 0)
         };

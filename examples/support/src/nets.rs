@@ -200,7 +200,10 @@ impl Decoder {
                 let last = nn::conv2d(path / "last", widths[0], shape.channels, 3, three(1));
                 Decoder {
                     shape,
-                    first: (linear("first", inputs, numbers), normed("first_norm", widths[coarsest])),
+                    first: (
+                        linear("first", inputs, numbers),
+                        normed("first_norm", widths[coarsest]),
+                    ),
                     second: None,
                     ups: (0..coarsest).rev().map(up).collect(),
                     last: Last::Conv(last),

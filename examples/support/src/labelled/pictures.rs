@@ -148,7 +148,8 @@ impl Order {
 /// pixels a side without smoothing.
 pub fn sheet(images: &Tensor, columns: usize, cell: u32) -> Result<RgbImage> {
     const GAP: u32 = 2;
-    let (n, channels, side) = (images.size()[0] as u32, images.size()[1] as usize, images.size()[3]);
+    let (n, channels, side) =
+        (images.size()[0] as u32, images.size()[1] as usize, images.size()[3]);
     let bytes = ((images.detach() + 1.0) * 127.5).round().clamp(0.0, 255.0).to_kind(Kind::Uint8);
     let bytes = Vec::<u8>::try_from(bytes.to_device(Device::Cpu).contiguous().view(-1))?;
     let (side, columns) = (side as u32, (columns.max(1) as u32).min(n.max(1)));

@@ -151,7 +151,7 @@ impl Objective {
             let size = value.size();
             ensure!(size.is_empty(), "it gives {size:?} numbers and not one; reduction=mean does");
         }
-        self.penalty(critic, &images, &images)?;
+        let _ = self.penalty(critic, &images, &images)?;
         if let Some(c) = self.clip {
             ensure!(c > 0.0 && c.is_finite(), "clip: c: expected above 0, got {c}");
         }

@@ -10,6 +10,7 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use examples_support::{
+    features::Features,
     files,
     interrupt::Interrupt,
     labelled::{Images, sheet},
@@ -186,8 +187,8 @@ impl<'a> Run<'a> {
 
     /// Trains to the end; none if the user asked to stop.
     pub fn train(mut self, interrupt: &Interrupt) -> Result<Option<Trained>> {
-        let (epochs, folder) = (self.meta.epochs, self.folder.clone());
-        if !run::epochs(&mut self, self.meta.epochs_done..epochs, &folder, interrupt)? {
+        let (epochs, folder) = (self.meta.epochs_done..self.meta.epochs, self.folder.clone());
+        if !run::epochs(&mut self, epochs, &folder, interrupt)? {
             return Ok(None);
         }
         let trained = self.trained()?;
@@ -198,7 +199,7 @@ impl<'a> Run<'a> {
                 verdict.frechet,
                 judge.held_out.frechet,
                 judge.noise.frechet,
-                examples_support::features::Features::DIMS,
+                Features::DIMS,
                 verdict.inception,
                 self.meta.best.unwrap_or(verdict.frechet),
                 judge.collapse(verdict).map_or(String::new(), |what| format!("; {what}"))
@@ -206,7 +207,8 @@ impl<'a> Run<'a> {
             _ => String::new(),
         };
         println!(
-            "{found}{epochs} epochs in {}\nin {}: {BEST}, {LAST}, {RESULTS}, {CURVES}, {SAMPLES}",
+            "{found}{} epochs in {}\nin {}: {BEST}, {LAST}, {RESULTS}, {CURVES}, {SAMPLES}",
+            self.meta.epochs,
             clock(Duration::from_secs_f64(self.meta.seconds)),
             folder.display()
         );
@@ -408,5 +410,202 @@ impl Trainer for Run<'_> {
             .with("critic", named(&self.critic_vs))
             .with("critic_optimiser", self.critic_optimiser.state());
         last.save(&self.folder.join(LAST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compare,
+        options::{Cli, Command, Sample},
+        sample,
+    };
+    use clap::Parser;
+    use examples_support::{
+        run::RunOptions,
+        testing::{Folder, assert_has},
+        train::Checkpoint,
+    };
+    use std::path::Path;
+
+    fn options(folder: &Folder, more: &str) -> Train {
+        let runs = folder.path("runs").display().to_string();
+        let line = format!("gan train --runs {runs} --device cpu --width 0.25 --samples 64");
+        // Losses have blanks.
+        let words = line.split_whitespace().chain(more.split('|').flat_map(|part| {
+            let (option, value) = part.split_once(' ').unwrap_or((part, ""));
+            [option, value].into_iter().filter(|word| !word.is_empty())
+        }));
+        match Cli::parse_from(words).command {
+            Command::Train(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn table(run: &Path) -> Table {
+        let mut table = Table::new(COLUMNS.map(str::to_owned));
+        table.read(&run.join(RESULTS), usize::MAX).unwrap();
+        table
+    }
+
+    #[test]
+    fn a_run_goes_down_saves_and_resumes() {
+        let folder = Folder::new("gan-digits");
+        let run_folder = folder.path("runs/gan/run");
+        let never = Interrupt::default();
+        let line = |epochs: usize, more: &str| {
+            options(&folder, &format!("--loss least_squares|--steps 40|--epochs {epochs}{more}"))
+        };
+        run(&line(2, ""), &never).unwrap();
+        for file in [LAST, BEST, RESULTS, CURVES, SAMPLES, "samples-002.png"] {
+            assert!(run_folder.join(file).exists(), "{file}");
+        }
+        let again = run(&line(2, ""), &never).unwrap_err().to_string();
+        assert_has(&again, &["--resume", "--overwrite"]);
+        let other = run(&line(4, "|--resume|--latent 9"), &never).unwrap_err();
+        assert_has(&format!("{other:#}"), &["--latent 32", "now --img 8 --net mlp"]);
+
+        run(&line(4, "|--resume"), &never).unwrap();
+        let table = table(&run_folder);
+        let distances = table.series("frechet");
+        assert_eq!(distances.iter().map(|point| point.0).collect::<Vec<_>>(), [1., 2., 3., 4.]);
+        assert!(distances[3].1 < distances[0].1, "{distances:?}");
+        assert!(table.last("gradient_norm") > Some(0.0), "{table:?}");
+
+        let out = folder.path("more/sheet.png");
+        let weights = run_folder.join(BEST);
+        let device = "cpu".to_owned();
+        let options = Sample { weights, out: out.clone(), count: 5, seed: 1, device };
+        sample::run(&options).unwrap();
+        assert_eq!(image::image_dimensions(&out).unwrap(), (3 * 34 + 2, 2 * 34 + 2));
+        let none = sample::run(&Sample { count: 0, ..options }).unwrap_err().to_string();
+        assert_has(&none, &["--count"]);
+    }
+
+    #[test]
+    fn resuming_is_as_good_as_never_stopping() {
+        let folder = Folder::new("gan-exact");
+        let loss = "--loss hinge + spectral_norm + gp";
+        let options = options(&folder, &format!("{loss}|--epochs 3|--steps 4|--batch 16"));
+        let data = open(&options).unwrap();
+        let part = |name: &str, resume: bool, epochs: std::ops::Range<usize>| {
+            let objective = Objective::new(&options.loss).unwrap();
+            let place = folder.path(name);
+            let mut run =
+                Run::new(&options, &data, None, objective, place.clone(), resume).unwrap();
+            assert_eq!(run.meta.epochs_done, epochs.start);
+            assert!(run::epochs(&mut run, epochs, &place, &Interrupt::default()).unwrap());
+            weights::read(&place.join(LAST)).unwrap().0
+        };
+        let whole = part("whole", false, 0..3);
+        part("stopped", false, 0..1);
+        let stopped = part("stopped", true, 1..3);
+        for group in ["model", "ema", "optimiser", "critic", "critic_optimiser"] {
+            let sorted = |checkpoint: &Checkpoint| {
+                let mut tensors = checkpoint.group(group).unwrap();
+                tensors.sort_by(|a, b| a.0.cmp(&b.0));
+                tensors
+            };
+            for ((name, a), (_, b)) in sorted(&whole).into_iter().zip(sorted(&stopped)) {
+                assert_eq!(a, b, "{group}/{name}");
+            }
+        }
+        assert!(whole.group("critic").unwrap().iter().any(|(name, _)| name.ends_with("_u")));
+    }
+
+    #[test]
+    fn images_without_classes_train_without_a_distance() {
+        let folder = Folder::new("gan-folder");
+        for i in 0..8 {
+            folder.image(&format!("data/{i}.png"), 20 + i, 18);
+        }
+        let data = folder.path("data").display().to_string();
+        let line =
+            format!("--data {data}|--img 17|--loss rpgan + r1 + r2|--epochs 2|--steps 2|--batch 4");
+        let options = options(&folder, &line);
+        run(&options, &Interrupt::default()).unwrap();
+        let run_folder = folder.path("runs/gan/run");
+        assert_eq!(table(&run_folder).last("frechet"), None);
+        let (_, meta) = weights::read(&run_folder.join(BEST)).unwrap();
+        assert_eq!((meta.channels, meta.side, meta.epochs_done), (3, 17, 2));
+        assert!(meta.convolutions);
+    }
+
+    #[test]
+    fn clipping_keeps_the_weights_of_the_critic_small() {
+        let folder = Folder::new("gan-clip");
+        let options = options(&folder, "--loss wasserstein|--epochs 1|--steps 2|--n-critic 2");
+        let data = open(&options).unwrap();
+        let objective = Objective::new(&options.loss).unwrap();
+        let place = folder.path("run");
+        let mut run = Run::new(&options, &data, None, objective, place.clone(), false).unwrap();
+        run::epochs(&mut run, 0..1, &place, &Interrupt::default()).unwrap();
+        for weight in run.critic_vs.trainable_variables() {
+            assert!(weight.abs().max().double_value(&[]) <= 0.01 + 1e-9);
+        }
+    }
+
+    #[test]
+    fn losses_are_compared_and_those_that_went_wrong_told() {
+        let folder = Folder::new("gan-compare");
+        let line = "--epochs 1|--steps 3|--name all|--compare minmax, least_squares";
+        let options = options(&folder, line);
+        let losses = options.compare().unwrap().unwrap();
+        compare::run(&options, &losses, &Interrupt::default()).unwrap();
+        let all = folder.path("runs/gan/all");
+        let text = std::fs::read_to_string(all.join("compare.csv")).unwrap();
+        assert_has(
+            &text,
+            &["loss,frechet,inception_score,classes,", "\n\"minmax\",", "\n\"least_squares\","],
+        );
+        // Nothing is learned in three steps.
+        assert_has(&text, &["collapsed"]);
+        for file in ["compare.png", "frechet.png", "least_squares/samples.png"] {
+            assert!(all.join(file).exists(), "{file}");
+        }
+        let again = compare::run(&options, &losses, &Interrupt::default()).unwrap_err().to_string();
+        assert_has(&again, &["--resume", "--overwrite"]);
+        let resumed =
+            Train { run: RunOptions { resume: true, ..options.run.clone() }, ..options.clone() };
+        compare::run(&resumed, &losses, &Interrupt::default()).unwrap();
+        let wrong = ["hinge".to_owned(), "hinj".to_owned()];
+        let wrong = compare::run(&options, &wrong, &Interrupt::default()).unwrap_err();
+        assert_has(&format!("{wrong:#}"), &["did you mean hinge"]);
+
+        let run = RunOptions { name: "wild".to_owned(), ..options.run.clone() };
+        let wild = Train { run, lr: Some(1e30), ..options };
+        let losses = ["least_squares".to_owned(), "hinge".to_owned()];
+        compare::run(&wild, &losses, &Interrupt::default()).unwrap();
+        let text = std::fs::read_to_string(folder.path("runs/gan/wild/compare.csv")).unwrap();
+        assert_has(&text, &["the loss is not finite in epoch 1"]);
+    }
+
+    #[test]
+    fn wrong_options_name_themselves() {
+        let folder = Folder::new("gan-options");
+        for (wrong, named) in [
+            ("--img 2", "--img"),
+            ("--batch 1", "--batch"),
+            ("--epochs 0", "--epochs"),
+            ("--steps 0", "--steps"),
+            ("--n-critic 0", "--n-critic"),
+            ("--latent 0", "--latent"),
+            ("--lr -1", "--lr"),
+            ("--critic-lr nan", "--critic-lr"),
+            ("--width 0", "--width"),
+            ("--beta1 1", "--beta1"),
+            ("--clip -1", "clip: c"),
+            ("--penalty r3", "no `r3`"),
+            ("--device gpu", "--device"),
+            ("--data none", "--data none"),
+            ("--loss hinj", "did you mean hinge"),
+            ("--name a/b", "--name"),
+        ] {
+            let wrong = wrong.replace("--lr -1", "--lr=-1").replace("--clip -1", "--clip=-1");
+            let error = run(&options(&folder, &wrong), &Interrupt::default()).unwrap_err();
+            assert_has(&format!("{error:#}"), &[named]);
+        }
+        assert!(!folder.path("runs").exists());
     }
 }

@@ -3,12 +3,13 @@
 use crate::{
     judge::Judge,
     model::{Vae, drawn},
-    options::Train,
+    options::{Compared, Train},
     report::{self, COLUMNS},
     weights::{self, Meta},
 };
 use anyhow::{Context, Result, ensure};
 use examples_support::{
+    features::Features,
     interrupt::Interrupt,
     labelled::Images,
     nets::{Net, noise},
@@ -137,8 +138,8 @@ impl<'a> Run<'a> {
     }
 
     fn train(mut self, interrupt: &Interrupt) -> Result<()> {
-        let (epochs, folder) = (self.meta.epochs, self.folder.clone());
-        if !run::epochs(&mut self, self.meta.epochs_done..epochs, &folder, interrupt)? {
+        let (epochs, folder) = (self.meta.epochs_done..self.meta.epochs, self.folder.clone());
+        if !run::epochs(&mut self, epochs, &folder, interrupt)? {
             return Ok(());
         }
         let last = |column: &str| self.table.last(column).unwrap_or(0.0);
@@ -151,16 +152,24 @@ impl<'a> Run<'a> {
             self.meta.latent,
             self.meta.best.unwrap_or(0.0)
         );
-        if let (Some(frechet), Some(judge)) = (self.table.last("frechet"), self.judge) {
+        if let Some(judge) = self.judge {
+            let verdict = judge.judge(&self.samples())?;
             println!(
-                "Fréchet distance of samples {frechet:.1} ({:.1} for held-out images, {:.0} for noise)",
-                judge.held_out.frechet, judge.noise.frechet
+                "Fréchet distance of samples {:.1} ({:.1} for held-out images, {:.0} for noise; {} features), \
+                 inception score {:.2}{}",
+                verdict.frechet,
+                judge.held_out.frechet,
+                judge.noise.frechet,
+                Features::DIMS,
+                verdict.inception,
+                judge.collapse(&verdict).map_or(String::new(), |what| format!("; {what}"))
             );
         }
         let plane = if self.meta.latent == 2 { format!(", {MANIFOLD}") } else { String::new() };
         println!(
-            "{epochs} epochs in {}\nin {}: {BEST}, {LAST}, {RESULTS}, {CURVES}, {RECONSTRUCTIONS}, \
+            "{} epochs in {}\nin {}: {BEST}, {LAST}, {RESULTS}, {CURVES}, {RECONSTRUCTIONS}, \
              {SAMPLES}{plane}",
+            self.meta.epochs,
             clock(Duration::from_secs_f64(self.meta.seconds)),
             folder.display()
         );
@@ -222,10 +231,19 @@ impl<'a> Run<'a> {
         Ok(Some(row))
     }
 
+    /// Images of the averaged network from the noise that is always the same.
+    fn samples(&self) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let parts = self.noise.split(500, 0);
+        let parts: Vec<Tensor> =
+            parts.iter().map(|noise| self.model.average.images(noise)).collect();
+        Tensor::cat(&parts, 0)
+    }
+
     /// What the loss compares: logits for the cross entropy, else numbers in [0, 1].
     fn output(&self, logits: &Tensor) -> Tensor {
         match self.options.reconstruction {
-            crate::options::Compared::Bce => logits.shallow_clone(),
+            Compared::Bce => logits.shallow_clone(),
             _ => logits.sigmoid(),
         }
     }
@@ -256,9 +274,7 @@ impl<'a> Run<'a> {
         let active = each.ge(ACTIVE).sum(Kind::Int64).int64_value(&[]);
         row[4..8].copy_from_slice(&[sums[0], sums[1], sums[2], active as f64].map(Some));
 
-        let samples: Vec<Tensor> =
-            self.noise.split(500, 0).iter().map(|noise| net.images(noise)).collect();
-        let samples = Tensor::cat(&samples, 0);
+        let samples = self.samples();
         report::write(&self.folder.join(SAMPLES), &samples.narrow(0, 0, SHOWN), 10)?;
         let shown: Vec<i64> = (0..48.min(self.data.validation.len() as i64)).collect();
         let images = self.data.validation.at(&shown).0;
@@ -322,5 +338,144 @@ impl Trainer for Run<'_> {
         self.meta.ema_updates = self.model.updates();
         let last = self.model.to_go_on(serde_json::to_string(&self.meta)?);
         last.save(&self.folder.join(LAST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        options::{Cli, Command, Sample},
+        sample,
+    };
+    use clap::Parser;
+    use examples_support::{
+        testing::{Folder, assert_has},
+        train::Checkpoint,
+    };
+
+    fn options(folder: &Folder, more: &str) -> Train {
+        let runs = folder.path("runs").display().to_string();
+        let line = format!("vae train --runs {runs} --device cpu --width 0.25 --samples 64 {more}");
+        match Cli::parse_from(line.split_whitespace()).command {
+            Command::Train(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_run_goes_down_saves_and_resumes() {
+        let folder = Folder::new("vae-digits");
+        let run_folder = folder.path("runs/vae/run");
+        let never = Interrupt::default();
+        run(&options(&folder, "--epochs 2 --latent 2"), &never).unwrap();
+        let pictures = [SAMPLES, RECONSTRUCTIONS, MANIFOLD, CURVES];
+        for file in [LAST, BEST, RESULTS].iter().chain(&pictures) {
+            assert!(run_folder.join(file).exists(), "{file}");
+        }
+        let again =
+            run(&options(&folder, "--epochs 2 --latent 2"), &never).unwrap_err().to_string();
+        assert_has(&again, &["--resume", "--overwrite"]);
+        let other = run(&options(&folder, "--epochs 4 --resume"), &never).unwrap_err();
+        assert_has(&format!("{other:#}"), &["--latent 2, now", "--latent 8"]);
+
+        run(&options(&folder, "--epochs 4 --latent 2 --resume"), &never).unwrap();
+        let mut table = Table::new(COLUMNS.map(str::to_owned));
+        table.read(&run_folder.join(RESULTS), usize::MAX).unwrap();
+        for column in ["loss", "val_loss"] {
+            let losses = table.series(column);
+            assert_eq!(losses.iter().map(|point| point.0).collect::<Vec<_>>(), [1., 2., 3., 4.]);
+            assert!(losses[3].1 < losses[0].1, "{column}: {losses:?}");
+        }
+        let total = table.last("val_reconstruction").unwrap() + table.last("val_kl").unwrap();
+        assert!((table.last("val_loss").unwrap() - total).abs() < 1e-3 * total);
+
+        let out = folder.path("more/sheet.png");
+        let weights = run_folder.join(BEST);
+        let device = "cpu".to_owned();
+        let options = Sample { weights, out: out.clone(), count: 5, seed: 1, device };
+        sample::run(&options).unwrap();
+        assert_eq!(image::image_dimensions(&out).unwrap(), (3 * 34 + 2, 2 * 34 + 2));
+        let none = sample::run(&Sample { count: 0, ..options }).unwrap_err().to_string();
+        assert_has(&none, &["--count"]);
+    }
+
+    #[test]
+    fn resuming_is_as_good_as_never_stopping() {
+        let folder = Folder::new("vae-exact");
+        let line = "--epochs 3 --batch 256 --beta-warmup 2 --free-bits 0.1 --reconstruction l1";
+        let options = options(&folder, line);
+        let data = open(&options).unwrap();
+        let part = |name: &str, resume: bool, epochs: std::ops::Range<usize>| {
+            let place = folder.path(name);
+            let mut run = Run::new(&options, &data, None, place.clone(), resume).unwrap();
+            assert_eq!(run.meta.epochs_done, epochs.start);
+            assert!(run::epochs(&mut run, epochs, &place, &Interrupt::default()).unwrap());
+            weights::read(&place.join(LAST)).unwrap().0
+        };
+        let whole = part("whole", false, 0..3);
+        part("stopped", false, 0..1);
+        let stopped = part("stopped", true, 1..3);
+        for group in ["model", "ema", "optimiser"] {
+            let sorted = |checkpoint: &Checkpoint| {
+                let mut tensors = checkpoint.group(group).unwrap();
+                tensors.sort_by(|a, b| a.0.cmp(&b.0));
+                tensors
+            };
+            for ((name, a), (_, b)) in sorted(&whole).into_iter().zip(sorted(&stopped)) {
+                assert_eq!(a, b, "{group}/{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_heavy_divergence_leaves_no_variable_in_use_and_free_bits_keep_them() {
+        let folder = Folder::new("vae-beta");
+        let in_use = |name: &str, more: &str| {
+            let options = options(&folder, &format!("--epochs 4 --latent 4 --beta 50 {more}"));
+            let data = open(&options).unwrap();
+            let place = folder.path(name);
+            let mut run = Run::new(&options, &data, None, place.clone(), false).unwrap();
+            run::epochs(&mut run, 0..4, &place, &Interrupt::default()).unwrap();
+            run.table.last("active_units")
+        };
+        assert_eq!(in_use("heavy", ""), Some(0.0));
+        assert_eq!(in_use("free", "--free-bits 0.5"), Some(4.0));
+    }
+
+    #[test]
+    fn coloured_images_of_a_folder_train() {
+        let folder = Folder::new("vae-folder");
+        for i in 0..8 {
+            folder.image(&format!("data/{i}.png"), 20 + i, 18);
+        }
+        let data = folder.path("data").display().to_string();
+        let line = format!("--data {data} --img 17 --reconstruction mse --epochs 2 --batch 4");
+        run(&options(&folder, &line), &Interrupt::default()).unwrap();
+        let (_, meta) = weights::read(&folder.path("runs/vae/run").join(BEST)).unwrap();
+        assert_eq!((meta.channels, meta.side, meta.convolutions), (3, 17, true));
+        assert!(!folder.path("runs/vae/run").join(MANIFOLD).exists());
+    }
+
+    #[test]
+    fn wrong_options_name_themselves() {
+        let folder = Folder::new("vae-options");
+        for (wrong, named) in [
+            ("--img 2", "--img"),
+            ("--batch 1", "--batch"),
+            ("--epochs 0", "--epochs"),
+            ("--latent 0", "--latent"),
+            ("--lr=-1", "--lr"),
+            ("--beta=-1", "--beta"),
+            ("--free-bits nan", "--free-bits"),
+            ("--width 0", "--width"),
+            ("--device gpu", "--device"),
+            ("--data none", "--data none"),
+            ("--name a/b", "--name"),
+        ] {
+            let error = run(&options(&folder, wrong), &Interrupt::default()).unwrap_err();
+            assert_has(&format!("{error:#}"), &[named]);
+        }
+        assert!(!folder.path("runs").exists());
     }
 }

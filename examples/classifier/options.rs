@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use examples_support::{
     labelled::{DataOptions, Format},
     losses,
-    run::RunOptions,
+    run::{RunOptions, positive, within},
 };
 use std::path::PathBuf;
 
@@ -137,13 +137,6 @@ impl Train {
     }
 
     pub fn check(&self) -> Result<()> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            ensure!(
-                value >= low && value <= high,
-                "--{option}: expected {low} to {high}, got {value}"
-            );
-            Ok(())
-        };
         if let Some(img) = self.img {
             within("img", img.into(), 4.0, 1024.0)?;
         }
@@ -158,7 +151,7 @@ impl Train {
             let least = if option == "batch" { 2 } else { 1 };
             ensure!(value > 0, "--{option}: expected at least {least}");
         }
-        ensure!(self.lr > 0.0 && self.lr.is_finite(), "--lr: expected above 0, got {}", self.lr);
+        positive("lr", self.lr)?;
         within("width", self.width, 0.05, 16.0)?;
         within("lr-last", self.lr_last, 0.0, 1.0)?;
         within("warmup", self.warmup, 0.0, 1e6)?;

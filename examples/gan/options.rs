@@ -2,7 +2,12 @@
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use examples_support::{labelled::DataOptions, losses, nets::Net, run::RunOptions};
+use examples_support::{
+    labelled::DataOptions,
+    losses,
+    nets::Net,
+    run::{RunOptions, at_least, positive, within},
+};
 use std::path::PathBuf;
 
 /// Trains a small generator of images with any adversarial objective, and draws from it.
@@ -130,31 +135,23 @@ impl Train {
     }
 
     pub fn check(&self) -> Result<()> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            ensure!(
-                value >= low && value <= high,
-                "--{option}: expected {low} to {high}, got {value}"
-            );
-            Ok(())
-        };
         if let Some(img) = self.img {
             within("img", img.into(), 4.0, 256.0)?;
         }
         for (option, value, least) in [
-            ("n-critic", self.n_critic.unwrap_or(1) as usize, 1),
-            ("epochs", self.epochs, 1),
-            ("steps", self.steps, 1),
-            ("batch", self.batch, 2),
-            ("latent", self.latent.max(0) as usize, 1),
-            ("samples", self.samples.max(0) as usize, 2),
-            ("eval-every", self.eval_every, 1),
-            ("threads", self.threads.unwrap_or(1), 1),
+            ("n-critic", self.n_critic.unwrap_or(1) as i64, 1),
+            ("epochs", self.epochs as i64, 1),
+            ("steps", self.steps as i64, 1),
+            ("batch", self.batch as i64, 2),
+            ("latent", self.latent, 1),
+            ("samples", self.samples, 2),
+            ("eval-every", self.eval_every as i64, 1),
+            ("threads", self.threads.unwrap_or(1) as i64, 1),
         ] {
-            ensure!(value >= least, "--{option}: expected at least {least}");
+            at_least(option, value, least)?;
         }
         for (option, lr) in [("lr", self.lr), ("critic-lr", self.critic_lr)] {
-            let lr = lr.unwrap_or(1.0);
-            ensure!(lr > 0.0 && lr.is_finite(), "--{option}: expected above 0, got {lr}");
+            positive(option, lr.unwrap_or(1.0))?;
         }
         within("width", self.width, 0.05, 16.0)?;
         within("lr-last", self.lr_last, 0.0, 1.0)?;

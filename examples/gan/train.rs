@@ -591,19 +591,18 @@ mod tests {
             ("--steps 0", "--steps"),
             ("--n-critic 0", "--n-critic"),
             ("--latent 0", "--latent"),
-            ("--lr -1", "--lr"),
+            ("--lr=-1", "--lr"),
             ("--critic-lr nan", "--critic-lr"),
             ("--width 0", "--width"),
             ("--beta1 1", "--beta1"),
-            ("--clip -1", "clip: c"),
+            ("--clip=-1", "clip: c"),
             ("--penalty r3", "no `r3`"),
             ("--device gpu", "--device"),
             ("--data none", "--data none"),
             ("--loss hinj", "did you mean hinge"),
             ("--name a/b", "--name"),
         ] {
-            let wrong = wrong.replace("--lr -1", "--lr=-1").replace("--clip -1", "--clip=-1");
-            let error = run(&options(&folder, &wrong), &Interrupt::default()).unwrap_err();
+            let error = run(&options(&folder, wrong), &Interrupt::default()).unwrap_err();
             assert_has(&format!("{error:#}"), &[named]);
         }
         assert!(!folder.path("runs").exists());

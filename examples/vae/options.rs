@@ -1,8 +1,12 @@
 //! The command line.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use examples_support::{labelled::DataOptions, nets::Net, run::RunOptions};
+use examples_support::{
+    labelled::DataOptions,
+    nets::Net,
+    run::{RunOptions, at_least, positive, within},
+};
 use std::path::PathBuf;
 use tch_losses::{Reconstruction, VaeLoss};
 
@@ -109,27 +113,20 @@ impl Train {
     }
 
     pub fn check(&self) -> Result<()> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            ensure!(
-                value >= low && value <= high,
-                "--{option}: expected {low} to {high}, got {value}"
-            );
-            Ok(())
-        };
         if let Some(img) = self.img {
             within("img", img.into(), 4.0, 256.0)?;
         }
         for (option, value, least) in [
-            ("latent", self.latent.max(0) as usize, 1),
-            ("epochs", self.epochs, 1),
-            ("batch", self.batch, 2),
-            ("samples", self.samples.max(0) as usize, 2),
-            ("eval-every", self.eval_every, 1),
-            ("threads", self.threads.unwrap_or(1), 1),
+            ("latent", self.latent, 1),
+            ("epochs", self.epochs as i64, 1),
+            ("batch", self.batch as i64, 2),
+            ("samples", self.samples, 2),
+            ("eval-every", self.eval_every as i64, 1),
+            ("threads", self.threads.unwrap_or(1) as i64, 1),
         ] {
-            ensure!(value >= least, "--{option}: expected at least {least}");
+            at_least(option, value, least)?;
         }
-        ensure!(self.lr > 0.0 && self.lr.is_finite(), "--lr: expected above 0, got {}", self.lr);
+        positive("lr", self.lr)?;
         within("beta", self.beta, 0.0, 1e6)?;
         within("beta-warmup", self.beta_warmup, 0.0, 1e6)?;
         within("free-bits", self.free_bits, 0.0, 1e3)?;

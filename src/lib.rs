@@ -210,6 +210,7 @@
 
 mod check;
 mod error;
+mod random;
 mod reduce;
 
 pub mod adversarial;

@@ -3,11 +3,11 @@
 use crate::{
     options::Train,
     report,
-    train::{Data, LAST, Run, Trained},
+    train::{Data, Run, Trained},
 };
 use anyhow::{Result, ensure};
 use examples_support::{
-    files::{self, Existing},
+    files,
     interrupt::Interrupt,
     losses::file_name,
     plot::{self, Lines, Panel},
@@ -17,7 +17,6 @@ use std::{fmt::Write, path::Path};
 /// Trains with each loss and the same seed, and writes compare.png and compare.csv.
 pub fn run(options: &Train, losses: &[String], interrupt: &Interrupt) -> Result<()> {
     let data = Data::open(options)?;
-    let root = options.runs.join("classifier");
     // What can be wrong is said before the first is trained.
     let mut begun = Vec::new();
     for loss in losses {
@@ -28,19 +27,13 @@ pub fn run(options: &Train, losses: &[String], interrupt: &Interrupt) -> Result<
         );
         begun.push((loss, name, objective));
     }
-    let folder = root.join(&options.name);
+    let folder = options.run.runs.join("classifier").join(&options.run.name);
     let mut all = Vec::new();
     for (loss, name, objective) in begun {
-        // Those that were not begun begin now.
-        let resume = options.resume && folder.join(&name).join(LAST).exists();
-        let existing = match options.existing() {
-            Existing::Resume if !resume => Existing::Refuse,
-            existing => existing,
-        };
         println!();
-        let run_folder = files::run_folder(&root, &options.name, &name, LAST, existing)?;
+        let (run_folder, resume) = options.run.part("classifier", &name)?;
         let run = Run::new(options, &data, loss, objective, run_folder, resume)?;
-        let Some(trained) = run.train(&data, interrupt)? else { return Ok(()) };
+        let Some(trained) = run.train(interrupt)? else { return Ok(()) };
         all.push((&loss[..], trained));
     }
     files::write(&folder.join("compare.csv"), table(&all, true).as_bytes())?;

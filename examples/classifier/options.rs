@@ -3,7 +3,7 @@
 use crate::data::{Format, Spec, augment::Augment};
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use examples_support::{files::Existing, losses};
+use examples_support::{losses, run::RunOptions};
 use std::path::PathBuf;
 
 /// Trains, evaluates and runs a small image classifier.
@@ -78,18 +78,8 @@ pub struct Train {
     /// them
     #[arg(long, conflicts_with = "loss")]
     pub compare: Option<String>,
-    /// The run's folder is runs/classifier/NAME
-    #[arg(long, default_value = "run")]
-    pub name: String,
-    /// Where runs/ is
-    #[arg(long, default_value = "runs")]
-    pub runs: PathBuf,
-    /// Go on with a run that was stopped
-    #[arg(long, conflicts_with = "overwrite")]
-    pub resume: bool,
-    /// Start a run anew and lose what is in its folder
-    #[arg(long)]
-    pub overwrite: bool,
+    #[command(flatten)]
+    pub run: RunOptions,
     /// Epochs [built-in data: 24, IDX: 12, folders: 60]
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -140,17 +130,12 @@ pub struct Train {
     /// Bins of the reliability diagram and the calibration error
     #[arg(long, default_value_t = 15)]
     pub bins: usize,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
     /// Threads of libtorch on the CPU [1 for images below 24 pixels, which are too small to share out]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Threads that make batches
     #[arg(long, default_value_t = 2)]
     pub workers: usize,
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
 }
 
 impl Train {
@@ -174,14 +159,6 @@ impl Train {
             scale: self.scale,
             jitter: self.jitter.unwrap_or(if photos { 0.2 } else { 0.0 }),
             fliplr: self.fliplr.unwrap_or(if photos { 0.5 } else { 0.0 }),
-        }
-    }
-
-    pub fn existing(&self) -> Existing {
-        match (self.resume, self.overwrite) {
-            (true, _) => Existing::Resume,
-            (_, true) => Existing::Overwrite,
-            _ => Existing::Refuse,
         }
     }
 

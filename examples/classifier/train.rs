@@ -9,34 +9,31 @@ use crate::{
     report,
     weights::{self, Meta},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use examples_support::{
-    files,
     interrupt::Interrupt,
     progress::{Progress, clock},
     rng::seeded,
+    run::{self, BEST, CURVES, LAST, RESULTS, Trainer},
     table::Table,
-    train::{AdamW, Checkpoint, Ema, copy_into, cosine, device, named},
+    train::{Averaged, cosine},
 };
 use rand::seq::SliceRandom;
 use std::{path::PathBuf, sync::Arc, time::Instant};
-use tch::{Device, Kind, Tensor, nn::VarStore};
+use tch::{Device, Kind, Tensor};
 
 /// Updates over which the moving average forgets the beginning.
 const EMA_RAMP: f64 = 50.0;
 /// Images of so few pixels a side are computed faster by one thread than shared out to several.
 const SMALL: u32 = 24;
-pub const LAST: &str = "last.safetensors";
-pub const BEST: &str = "best.safetensors";
 
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     let data = Data::open(options)?;
     // A loss that does not exist is told before any folder is touched.
     let objective = data.objective(&options.loss)?;
-    let Train { runs, name, loss, .. } = options;
-    let folder = files::run_folder(runs, "classifier", name, LAST, options.existing())?;
-    let run = Run::new(options, &data, loss, objective, folder, options.resume)?;
-    run.train(&data, interrupt).map(|_| ())
+    let Train { run, loss, .. } = options;
+    let run = Run::new(options, &data, loss, objective, run.folder("classifier")?, run.resume)?;
+    run.train(interrupt).map(|_| ())
 }
 
 /// The images of a run.
@@ -50,8 +47,8 @@ pub struct Data {
 impl Data {
     pub fn open(options: &Train) -> Result<Self> {
         options.check()?;
-        let device = device(&options.device)?;
-        let spec = options.data.spec(options.seed);
+        let device = options.run.device()?;
+        let spec = options.data.spec(options.run.seed);
         let format = spec.format()?;
         let (training, validation) = Dataset::open_both(&spec)?;
         println!("train: {}\nval:   {}", training.summary(), validation.summary());
@@ -77,27 +74,24 @@ pub struct Trained {
 }
 
 /// Everything that changes while training.
-pub struct Run {
+pub struct Run<'a> {
+    data: &'a Data,
     options: Train,
     augment: Augment,
     batch: usize,
     folder: PathBuf,
-    device: Device,
-    net: Classifier,
-    vs: VarStore,
-    average: Classifier,
-    average_vs: VarStore,
-    ema: Ema,
-    optimiser: AdamW,
+    model: Averaged<Classifier>,
     objective: Objective,
     meta: Meta,
     table: Table,
+    /// After the last validation.
+    outcome: Option<Outcome>,
 }
 
-impl Run {
+impl<'a> Run<'a> {
     pub fn new(
         options: &Train,
-        data: &Data,
+        data: &'a Data,
         loss: &str,
         objective: Objective,
         folder: PathBuf,
@@ -118,24 +112,19 @@ impl Run {
             ema_updates: 0,
             options: format!("--loss \"{loss}\" --epochs {epochs} --batch {batch}"),
         };
-        tch::manual_seed(options.seed as i64);
-        let (net, vs) = meta.network(data.device);
-        let (average, average_vs) = meta.network(data.device);
+        tch::manual_seed(options.run.seed as i64);
+        let network = || meta.network(data.device);
         let mut run = Run {
-            ema: Ema::new(&average_vs, &vs, options.ema, EMA_RAMP),
-            optimiser: AdamW::new(&vs, options.weight_decay),
+            data,
+            model: Averaged::new(network, options.ema, EMA_RAMP, options.weight_decay),
             augment: options.augment(format),
             options: options.clone(),
             batch,
             folder,
-            device: data.device,
-            net,
-            vs,
-            average,
-            average_vs,
             objective,
             meta,
             table: Table::new(report::COLUMNS.map(str::to_owned)),
+            outcome: None,
         };
         if resume {
             run.resume()?;
@@ -143,8 +132,8 @@ impl Run {
         println!(
             "{}: {} weights, --loss \"{loss}\", on {:?}",
             run.folder.display(),
-            run.vs.trainable_variables().iter().map(Tensor::numel).sum::<usize>(),
-            run.device
+            run.model.weights(),
+            data.device
         );
         Ok(run)
     }
@@ -152,7 +141,7 @@ impl Run {
     fn resume(&mut self) -> Result<()> {
         let path = self.folder.join(LAST);
         let (checkpoint, meta) = weights::read(&path)?;
-        let load = || -> Result<()> {
+        let mut load = || -> Result<()> {
             ensure!(
                 (meta.side, meta.width) == (self.meta.side, self.meta.width),
                 "it was trained with --img {} --width {}",
@@ -160,18 +149,14 @@ impl Run {
                 meta.width
             );
             ensure!(meta.classes == self.meta.classes, "its classes are {:?}", meta.classes);
-            copy_into(&mut named(&self.vs), &checkpoint.group("model")?)?;
-            copy_into(&mut named(&self.average_vs), &checkpoint.group("ema")?)?;
-            Ok(())
+            self.model.restore(&checkpoint, meta.ema_updates)
         };
         load().with_context(|| format!("cannot go on from {}", path.display()))?;
-        self.optimiser.load(&checkpoint.group("optimiser")?)?;
-        self.ema.updates = meta.ema_updates;
         if meta.options != self.meta.options {
             println!("note: the run began with {}, now {}", meta.options, self.meta.options);
         }
         if meta.epochs_done > 0 {
-            self.table.read(&self.folder.join("results.csv"), meta.epochs_done)?;
+            self.table.read(&self.folder.join(RESULTS), meta.epochs_done)?;
         }
         println!("going on after epoch {}", meta.epochs_done);
         self.meta.epochs_done = meta.epochs_done;
@@ -180,61 +165,41 @@ impl Run {
     }
 
     /// Trains to the end; none if the user asked to stop.
-    pub fn train(mut self, data: &Data, interrupt: &Interrupt) -> Result<Option<Trained>> {
+    pub fn train(mut self, interrupt: &Interrupt) -> Result<Option<Trained>> {
         let started = Instant::now();
-        let epochs = self.meta.epochs;
-        let mut progress = Progress::new(epochs);
-        let mut outcome = None;
-        for epoch in self.meta.epochs_done..epochs {
-            let Some(mut row) = self.epoch(epoch, &data.training, interrupt, &mut progress)? else {
-                self.save(LAST)?;
-                progress.finish();
-                println!(
-                    "stopped in epoch {}; {} is saved, --resume goes on from the end of epoch {}",
-                    epoch + 1,
-                    self.folder.join(LAST).display(),
-                    self.meta.epochs_done
-                );
-                return Ok(None);
-            };
-            self.meta.epochs_done = epoch + 1;
-            let last = epoch + 1 == epochs;
-            if last || (epoch + 1) % self.options.eval_every == 0 {
-                outcome = Some(self.validate(&data.validation, &mut row, &mut progress)?);
-            }
-            self.table.push(epoch + 1, row);
-            self.table.write(&self.folder.join("results.csv"))?;
-            report::curves(&self.folder.join("curves.png"), &self.meta.loss, &self.table)?;
-            self.save(LAST)?;
+        let (epochs, folder) = (self.meta.epochs, self.folder.clone());
+        let left = self.meta.epochs_done..epochs;
+        if !run::epochs(&mut self, left, &folder, interrupt)? {
+            return Ok(None);
         }
-        progress.finish();
-        let outcome = match outcome {
+        let validation = &self.data.validation;
+        let outcome = match self.outcome.take() {
             Some(outcome) => outcome,
             // A run that was at its end already.
-            None => evaluate::evaluate(&self.average, &data.validation, self.how(), |_| {})?,
+            None => evaluate::evaluate(&self.model.average, validation, self.how(), |_| {})?,
         };
-        report::pictures(&self.folder, &self.meta.loss, &data.validation, &outcome)?;
+        report::pictures(&folder, &self.meta.loss, validation, &outcome)?;
         let classes = &self.meta.classes;
         print!("{}{}", report::summary(&outcome), report::per_class(classes, &outcome.matrix));
         println!(
-            "{epochs} epochs in {}; best accuracy {:.4}\nin {}: {BEST}, {LAST}, results.csv, \
-             curves.png, confusion.png, reliability.png, mistakes.png",
+            "{epochs} epochs in {}; best accuracy {:.4}\nin {}: {BEST}, {LAST}, {RESULTS}, {CURVES}, \
+             confusion.png, reliability.png, mistakes.png",
             clock(started.elapsed()),
             self.meta.best.map_or(0.0, |best| best.0),
-            self.folder.display()
+            folder.display()
         );
         Ok(Some(Trained { table: self.table, outcome }))
     }
 
     /// One epoch, a row of results; none if the user asked to stop.
-    fn epoch(
+    fn steps(
         &mut self,
         epoch: usize,
-        training: &Arc<Store>,
         interrupt: &Interrupt,
         progress: &mut Progress,
     ) -> Result<Option<[Option<f64>; 9]>> {
-        let Train { lr, lr_last, clip_grad, seed, workers, warmup, .. } = self.options;
+        let Train { lr, lr_last, clip_grad, workers, warmup, .. } = self.options;
+        let (seed, Data { training, device, .. }) = (self.options.run.seed, self.data);
         let mut order: Vec<usize> = (0..training.data.len()).collect();
         order.shuffle(&mut seeded(&[seed, epoch as u64]));
         // A last batch of a few images would have no batch statistics worth the name.
@@ -244,27 +209,18 @@ impl Run {
         progress.epoch(epoch + 1, batches);
         let started = Instant::now();
         let (mut sum, mut images, mut rate) = (0.0, 0, 0.0);
-        let right = Tensor::zeros([], (Kind::Int64, self.device));
+        let right = Tensor::zeros([], (Kind::Int64, *device));
         for (i, batch) in training.batches(order, self.batch, workers).enumerate() {
             let batch = batch?;
             rate = cosine(lr, lr_last, warmup, epoch * batches + i, steps);
-            let (xs, ys) = batch.tensors(self.device);
+            let (xs, ys) = batch.tensors(*device);
             let xs = self.augment.apply(&xs, &mut seeded(&[seed, epoch as u64, i as u64]));
-            let logits = self.net.forward(&xs, true);
+            let logits = self.model.net.forward(&xs, true);
             let loss = self.objective.loss(&logits, &ys)?;
-            self.optimiser.backward_step_clipped(&loss, rate, clip_grad);
-            self.ema.update();
+            self.model.step(&loss, rate, clip_grad);
 
             let value = loss.double_value(&[]);
-            if !value.is_finite() {
-                bail!(
-                    "the loss is {value} in epoch {}, step {}; a smaller --lr may help, {} holds the \
-                     last good epoch",
-                    epoch + 1,
-                    i + 1,
-                    self.folder.join(LAST).display()
-                );
-            }
+            run::check_finite(&[value], epoch, i, &self.folder)?;
             sum += value * batch.len() as f64;
             images += batch.len();
             let _ = right
@@ -297,20 +253,16 @@ impl Run {
             bins: self.options.bins,
             batch: self.batch.max(64),
             workers: self.options.workers,
-            device: self.device,
+            device: self.data.device,
         }
     }
 
-    fn validate(
-        &mut self,
-        validation: &Arc<Store>,
-        row: &mut [Option<f64>; 9],
-        progress: &mut Progress,
-    ) -> Result<Outcome> {
-        let how = self.how();
+    fn validate(&mut self, row: &mut [Option<f64>; 9], progress: &mut Progress) -> Result<Outcome> {
+        let (how, validation) = (self.how(), &self.data.validation);
         progress.phase("validation", validation.data.len().div_ceil(how.batch));
-        let outcome =
-            evaluate::evaluate(&self.average, validation, how, |done| progress.batch(done, ""))?;
+        let outcome = evaluate::evaluate(&self.model.average, validation, how, |done| {
+            progress.batch(done, "");
+        })?;
         let (accuracy, nll) = (outcome.accuracy(), outcome.nll);
         row[4] = outcome.loss;
         row[5..].copy_from_slice(&[accuracy, nll, outcome.ece(), outcome.confidence()].map(Some));
@@ -326,21 +278,35 @@ impl Run {
         let better = |best: (f64, f64)| accuracy > best.0 || (accuracy == best.0 && nll < best.1);
         if self.meta.best.is_none_or(better) {
             self.meta.best = Some((accuracy, nll));
-            self.save(BEST)?;
+            let best = self.model.to_use(serde_json::to_string(&self.meta)?);
+            best.save(&self.folder.join(BEST))?;
         }
         Ok(outcome)
     }
+}
 
-    /// Writes a checkpoint: `best` to use, `last` to use or to go on from.
-    fn save(&mut self, file: &str) -> Result<()> {
-        self.meta.ema_updates = self.ema.updates;
-        let mut checkpoint = Checkpoint::new(serde_json::to_string(&self.meta)?)
-            .with("ema", named(&self.average_vs));
-        if file == LAST {
-            checkpoint =
-                checkpoint.with("model", named(&self.vs)).with("optimiser", self.optimiser.state());
+impl Trainer for Run<'_> {
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        progress: &mut Progress,
+        interrupt: &Interrupt,
+    ) -> Result<bool> {
+        let Some(mut row) = self.steps(epoch, interrupt, progress)? else { return Ok(false) };
+        self.meta.epochs_done = epoch + 1;
+        if epoch + 1 == self.meta.epochs || (epoch + 1) % self.options.eval_every == 0 {
+            self.outcome = Some(self.validate(&mut row, progress)?);
         }
-        checkpoint.save(&self.folder.join(file))
+        self.table.push(epoch + 1, row);
+        self.table.write(&self.folder.join(RESULTS))?;
+        report::curves(&self.folder.join(CURVES), &self.meta.loss, &self.table)?;
+        Ok(true)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.meta.ema_updates = self.model.updates();
+        let last = self.model.to_go_on(serde_json::to_string(&self.meta)?);
+        last.save(&self.folder.join(LAST))
     }
 }
 
@@ -353,7 +319,11 @@ mod tests {
         predict,
     };
     use clap::Parser;
-    use examples_support::testing::{Folder, assert_has};
+    use examples_support::{
+        run::RunOptions,
+        testing::{Folder, assert_has},
+        train::Checkpoint,
+    };
     use image::{Rgb, RgbImage};
     use std::path::Path;
 
@@ -407,7 +377,7 @@ mod tests {
 
     fn table(run: &Path) -> Table {
         let mut table = Table::new(report::COLUMNS.map(str::to_owned));
-        table.read(&run.join("results.csv"), usize::MAX).unwrap();
+        table.read(&run.join(RESULTS), usize::MAX).unwrap();
         table
     }
 
@@ -459,12 +429,9 @@ mod tests {
                 Run::new(&options, &data, "ce", objective, folder.path(name), resume).unwrap();
             for epoch in run.meta.epochs_done..stop {
                 let mut progress = Progress::new(3);
-                let row = run.epoch(epoch, &data.training, &Interrupt::default(), &mut progress);
-                run.meta.epochs_done = epoch + 1;
-                run.table.push(epoch + 1, row.unwrap().unwrap());
+                assert!(run.epoch(epoch, &mut progress, &Interrupt::default()).unwrap());
             }
-            run.table.write(&run.folder.join("results.csv")).unwrap();
-            run.save(LAST).unwrap();
+            run.save().unwrap();
             weights::read(&run.folder.join(LAST)).unwrap().0
         };
         part("whole", false, 0);
@@ -567,7 +534,8 @@ mod tests {
         assert!(folder.path("runs/classifier/both/focal-gamma=1").join(LAST).exists());
         let again = compare::run(&options, &losses, &Interrupt::default()).unwrap_err().to_string();
         assert_has(&again, &["--resume", "--overwrite"]);
-        let resumed = Train { resume: true, overwrite: false, ..options.clone() };
+        let resumed =
+            Train { run: RunOptions { resume: true, ..options.run.clone() }, ..options.clone() };
         compare::run(&resumed, &losses, &Interrupt::default()).unwrap();
         let wrong = ["ce".to_owned(), "foacl".to_owned()];
         let wrong = compare::run(&options, &wrong, &Interrupt::default()).unwrap_err();

@@ -2,7 +2,7 @@
 
 use crate::{model::Classifier, objective::Link};
 use anyhow::{Context, Result};
-use examples_support::train::{Checkpoint, copy_into, named};
+use examples_support::train::{Checkpoint, load_average};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, nn::VarStore};
@@ -46,7 +46,6 @@ pub fn read(path: &Path) -> Result<(Checkpoint, Meta)> {
 pub fn load(path: &Path, device: Device) -> Result<(Classifier, VarStore, Meta)> {
     let (checkpoint, meta) = read(path)?;
     let (net, vs) = meta.network(device);
-    copy_into(&mut named(&vs), &checkpoint.group("ema")?)
-        .with_context(|| format!("cannot load {}", path.display()))?;
+    load_average(&vs, &checkpoint, path)?;
     Ok((net, vs, meta))
 }

@@ -2,6 +2,7 @@
 
 use crate::data::{DataSpec, Format, augment::Augment};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use examples_support::run::RunOptions;
 use std::path::PathBuf;
 use tch_losses::IouKind;
 
@@ -155,18 +156,8 @@ impl Thresholds {
 pub struct Train {
     #[command(flatten)]
     pub data: Data,
-    /// The run's folder is runs/detector/NAME
-    #[arg(long, default_value = "run")]
-    pub name: String,
-    /// Where runs/ is
-    #[arg(long, default_value = "runs")]
-    pub runs: PathBuf,
-    /// Go on with a run that was stopped
-    #[arg(long, conflicts_with = "overwrite")]
-    pub resume: bool,
-    /// Start a run anew and lose what is in its folder
-    #[arg(long)]
-    pub overwrite: bool,
+    #[command(flatten)]
+    pub run: RunOptions,
     /// Epochs [built-in data: 26, else 100]
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -237,14 +228,9 @@ pub struct Train {
     pub eval_every: usize,
     #[command(flatten)]
     pub thresholds: Thresholds,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
     /// Threads that make batches
     #[arg(long, default_value_t = 2)]
     pub workers: usize,
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
 }
 
 impl Train {

@@ -4,100 +4,38 @@ use crate::{
     data::{Dataset, cache::Cache},
     infer::Found,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use examples_support::{
     draw::{self, Mark},
     files,
     plot::{self, Chart},
     png,
+    table::Table,
 };
 use serde::Serialize;
 use std::{fmt::Write, path::Path};
 use tch_losses::metrics::CocoSummary;
 
-/// One epoch; a line of results.csv.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    pub epoch: usize,
-    pub boxes: f64,
-    pub objectness: f64,
-    pub classes: f64,
-    /// The share of targets that some anchor took.
-    pub matched: f64,
-    pub learning_rate: f64,
-    pub images_per_second: f64,
-    /// After epochs with a validation.
-    pub map50: Option<f64>,
-    pub map: Option<f64>,
-}
-
-const HEADER: &str =
-    "epoch,box_loss,obj_loss,cls_loss,matched,learning_rate,images_per_second,map50,map";
-
-impl Row {
-    fn csv(&self) -> String {
-        let optional = |value: Option<f64>| value.map(|v| format!("{v:.5}")).unwrap_or_default();
-        format!(
-            "{},{:.6},{:.6},{:.6},{:.4},{:.3e},{:.1},{},{}",
-            self.epoch,
-            self.boxes,
-            self.objectness,
-            self.classes,
-            self.matched,
-            self.learning_rate,
-            self.images_per_second,
-            optional(self.map50),
-            optional(self.map)
-        )
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.split(',').collect();
-        let number = |i: usize| fields.get(i)?.parse::<f64>().ok();
-        Some(Row {
-            epoch: fields.first()?.parse().ok()?,
-            boxes: number(1)?,
-            objectness: number(2)?,
-            classes: number(3)?,
-            matched: number(4)?,
-            learning_rate: number(5)?,
-            images_per_second: number(6)?,
-            map50: number(7),
-            map: number(8),
-        })
-    }
-}
-
-/// The rows of a run so far, up to `epochs`.
-pub fn read_rows(path: &Path, epochs: usize) -> Result<Vec<Row>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let rows = text.lines().enumerate().skip(1).map(|(i, line)| {
-        Row::parse(line)
-            .with_context(|| format!("{}:{}: not a row of results", path.display(), i + 1))
-    });
-    Ok(rows.collect::<Result<Vec<_>>>()?.into_iter().filter(|row| row.epoch <= epochs).collect())
-}
-
-pub fn write_rows(path: &Path, rows: &[Row]) -> Result<()> {
-    let mut text = format!("{HEADER}\n");
-    for row in rows {
-        writeln!(text, "{}", row.csv())?;
-    }
-    files::write(path, text.as_bytes())
-}
+/// The columns of results.csv after `epoch`. `matched` is the share of targets that some anchor took;
+/// the last two are of epochs with a validation.
+pub const COLUMNS: [&str; 8] = [
+    "box_loss",
+    "obj_loss",
+    "cls_loss",
+    "matched",
+    "learning_rate",
+    "images_per_second",
+    "map50",
+    "map",
+];
 
 /// Loss and mAP curves.
-pub fn curves(path: &Path, name: &str, rows: &[Row]) -> Result<()> {
-    let series = |value: &dyn Fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
-        rows.iter().filter_map(|row| Some((row.epoch as f64, value(row)?))).collect()
+pub fn curves(path: &Path, name: &str, table: &Table) -> Result<()> {
+    let series = |columns: &[(&'static str, &str)]| -> Vec<_> {
+        columns.iter().map(|(name, column)| (*name, table.series(column))).collect()
     };
-    let losses = [
-        ("box", series(&|row| Some(row.boxes))),
-        ("objectness", series(&|row| Some(row.objectness))),
-        ("class", series(&|row| Some(row.classes))),
-    ];
-    let maps = [("mAP50", series(&|row| row.map50)), ("mAP50-95", series(&|row| row.map))];
+    let losses = series(&[("box", "box_loss"), ("objectness", "obj_loss"), ("class", "cls_loss")]);
+    let maps = series(&[("mAP50", "map50"), ("mAP50-95", "map")]);
     let charts = [
         Chart { title: "Training losses", x: "epoch", series: &losses },
         Chart { title: "Validation", x: "epoch", series: &maps },

@@ -10,15 +10,16 @@ use crate::{
     infer,
     model::{self, Detector},
     options::{ClsLoss, Train},
-    report::{self, Row},
+    report::{self, COLUMNS},
     weights::{self, Meta},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use examples_support::{
-    files::{self, Existing},
     interrupt::Interrupt,
     progress::{Progress, clock},
-    train::{AdamW, Checkpoint, Ema, copy_into, cosine, device, named},
+    run::{self, BEST, CURVES, LAST, RESULTS, Trainer},
+    table::Table,
+    train::{Averaged, cosine},
 };
 use std::{path::PathBuf, sync::Arc, time::Instant};
 use tch::{Device, Tensor, nn::VarStore};
@@ -28,57 +29,50 @@ use tch_losses::detection::{Gains, YoloV5Loss};
 const EMA_RAMP: f64 = 200.0;
 /// Least score of a detection in validation.
 const EVAL_CONF: f64 = 0.001;
-const LAST: &str = "last.safetensors";
-const BEST: &str = "best.safetensors";
 
 /// Everything that changes while training.
 struct Run {
     options: Train,
+    training: Arc<Cache>,
+    validation: Arc<Cache>,
     folder: PathBuf,
     device: Device,
-    net: Detector,
-    vs: VarStore,
-    average: Detector,
-    average_vs: VarStore,
-    ema: Ema,
-    optimiser: AdamW,
+    model: Averaged<Detector>,
     loss: YoloV5Loss,
     meta: Meta,
-    rows: Vec<Row>,
+    table: Table,
 }
+
+/// A row of results.csv.
+type Row = [Option<f64>; COLUMNS.len()];
 
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     check(options)?;
-    let device = device(&options.device)?;
-    tch::manual_seed(options.seed as i64);
-    let spec = options.data.spec(options.img(), options.seed);
+    let device = options.run.device()?;
+    tch::manual_seed(options.run.seed as i64);
+    let spec = options.data.spec(options.img(), options.run.seed);
     let (training, validation) = Dataset::open_both(&spec)?;
     println!("train: {}\nval:   {}", training.summary(), validation.summary());
     let shared = training.shared_with(&validation);
     if shared > 0 {
         println!("note: {shared} validation images are training images too");
     }
-    let existing = match (options.resume, options.overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
-    let folder = files::run_folder(&options.runs, "detector", &options.name, LAST, existing)?;
-    let mut run = Run::new(options, folder, device, &training)?;
-    if options.resume {
-        run.resume()?;
-    }
-    println!(
-        "network: {} weights, anchors {:?}, on {device:?}",
-        run.vs.trainable_variables().iter().map(Tensor::numel).sum::<usize>(),
-        run.meta.anchors.iter().flatten().map(|a| [a[0].round(), a[1].round()]).collect::<Vec<_>>(),
-    );
-
     let cache = |dataset: Dataset| {
         Cache::fill(Arc::new(dataset), options.img(), CACHE_BYTES, |_| {}).map(Arc::new)
     };
     let (training, validation) = (cache(training)?, cache(validation)?);
-    run.train(training, validation, interrupt)
+    // Last of all, because it may empty an old run.
+    let folder = options.run.folder("detector")?;
+    let mut run = Run::new(options, training, validation, folder, device)?;
+    if options.run.resume {
+        run.resume()?;
+    }
+    println!(
+        "network: {} weights, anchors {:?}, on {device:?}",
+        run.model.weights(),
+        run.meta.anchors.iter().flatten().map(|a| [a[0].round(), a[1].round()]).collect::<Vec<_>>(),
+    );
+    run.train(interrupt)
 }
 
 fn check(options: &Train) -> Result<()> {
@@ -97,17 +91,22 @@ fn check(options: &Train) -> Result<()> {
 }
 
 impl Run {
-    fn new(options: &Train, folder: PathBuf, device: Device, training: &Dataset) -> Result<Self> {
-        let classes = training.classes.len();
+    fn new(
+        options: &Train,
+        training: Arc<Cache>,
+        validation: Arc<Cache>,
+        folder: PathBuf,
+        device: Device,
+    ) -> Result<Self> {
+        let classes = training.dataset.classes.len();
         let network = || {
             let vs = VarStore::new(device);
             (Detector::new(&vs.root(), classes, options.width, options.img()), vs)
         };
-        let ((net, vs), (average, average_vs)) = (network(), network());
-        let anchors = model::anchors(&sizes(training, options.img()))
+        let anchors = model::anchors(&sizes(&training.dataset, options.img()))
             .context("no box in the training data to fit anchors to")?;
         let meta = Meta {
-            classes: training.classes.clone(),
+            classes: training.dataset.classes.clone(),
             side: options.img(),
             width: options.width,
             anchors: anchors.sizes().to_vec(),
@@ -118,17 +117,14 @@ impl Run {
             options: format!("epochs {}, batch {}", options.epochs(), options.batch()),
         };
         Ok(Run {
-            ema: Ema::new(&average_vs, &vs, options.ema, EMA_RAMP),
-            optimiser: AdamW::new(&vs, options.weight_decay),
+            model: Averaged::new(network, options.ema, EMA_RAMP, options.weight_decay),
             loss: loss(options, &meta)?,
             options: options.clone(),
-            rows: Vec::new(),
+            table: Table::new(COLUMNS.map(str::to_owned)),
+            training,
+            validation,
             folder,
             device,
-            net,
-            vs,
-            average,
-            average_vs,
             meta,
         })
     }
@@ -136,7 +132,7 @@ impl Run {
     fn resume(&mut self) -> Result<()> {
         let path = self.folder.join(LAST);
         let (checkpoint, meta) = weights::read(&path)?;
-        let load = || -> Result<()> {
+        let mut load = || -> Result<()> {
             ensure!(
                 (meta.side, meta.width) == (self.meta.side, self.meta.width),
                 "it was trained with --img {} --width {}",
@@ -144,78 +140,45 @@ impl Run {
                 meta.width
             );
             ensure!(meta.classes == self.meta.classes, "its classes are {:?}", meta.classes);
-            copy_into(&mut named(&self.vs), &checkpoint.group("model")?)?;
-            copy_into(&mut named(&self.average_vs), &checkpoint.group("ema")?)?;
-            Ok(())
+            self.model.restore(&checkpoint, meta.ema_updates)
         };
         load().with_context(|| format!("cannot go on from {}", path.display()))?;
-        self.optimiser.load(&checkpoint.group("optimiser")?)?;
-        self.ema.updates = meta.ema_updates;
         if meta.options != self.meta.options {
             println!("note: the run began with {}, now {}", meta.options, self.meta.options);
         }
         self.meta = Meta { epochs: self.meta.epochs, options: self.meta.options.clone(), ..meta };
         self.loss = loss(&self.options, &self.meta)?;
         if self.meta.epochs_done > 0 {
-            let path = self.folder.join("results.csv");
-            self.rows = report::read_rows(&path, self.meta.epochs_done)?;
+            self.table.read(&self.folder.join(RESULTS), self.meta.epochs_done)?;
         }
         println!("going on after epoch {}", self.meta.epochs_done);
         Ok(())
     }
 
-    fn train(
-        mut self,
-        training: Arc<Cache>,
-        validation: Arc<Cache>,
-        interrupt: &Interrupt,
-    ) -> Result<()> {
+    fn train(mut self, interrupt: &Interrupt) -> Result<()> {
         let started = Instant::now();
-        let epochs = self.options.epochs();
-        let mut progress = Progress::new(epochs);
-        for epoch in self.meta.epochs_done..epochs {
-            let Some(mut row) = self.epoch(epoch, epochs, &training, interrupt, &mut progress)?
-            else {
-                self.save(LAST)?;
-                progress.finish();
-                println!(
-                    "stopped in epoch {}; {} is saved, --resume goes on from the end of epoch {}",
-                    epoch + 1,
-                    self.folder.join(LAST).display(),
-                    self.meta.epochs_done
-                );
-                return Ok(());
-            };
-            self.meta.epochs_done = epoch + 1;
-            let last = epoch + 1 == epochs;
-            if last || (epoch + 1) % self.options.eval_every == 0 {
-                self.validate(&validation, &mut row, last, &mut progress)?;
-            }
-            self.rows.push(row);
-            report::write_rows(&self.folder.join("results.csv"), &self.rows)?;
-            report::curves(&self.folder.join("curves.png"), &self.options.name, &self.rows)?;
-            self.save(LAST)?;
+        let (epochs, folder) = (self.meta.epochs, self.folder.clone());
+        let left = self.meta.epochs_done..epochs;
+        if run::epochs(&mut self, left, &folder, interrupt)? {
+            println!(
+                "{epochs} epochs in {}; best mAP50-95 {:.3}\nin {}: {BEST}, {LAST}, {RESULTS}, \
+                 {CURVES}, val.png",
+                clock(started.elapsed()),
+                self.meta.best_map,
+                folder.display()
+            );
         }
-        progress.finish();
-        println!(
-            "{epochs} epochs in {}; best mAP50-95 {:.3}\nin {}: {BEST}, {LAST}, results.csv, \
-             curves.png, val.png",
-            clock(started.elapsed()),
-            self.meta.best_map,
-            self.folder.display()
-        );
         Ok(())
     }
 
     /// One epoch; none if the user asked to stop.
-    fn epoch(
+    fn steps(
         &mut self,
         epoch: usize,
-        epochs: usize,
-        training: &Arc<Cache>,
         interrupt: &Interrupt,
         progress: &mut Progress,
     ) -> Result<Option<Row>> {
+        let (epochs, training) = (self.meta.epochs, &self.training);
         let mut augment = self.options.augment();
         if epoch >= epochs - epochs / 10 {
             augment.mosaic = 0.0;
@@ -228,7 +191,7 @@ impl Run {
                 shuffle: true,
                 // A last batch of one image would have no batch statistics worth the name.
                 drop_last: training.dataset.len() >= self.options.batch(),
-                seed: self.options.seed,
+                seed: self.options.run.seed,
                 workers: self.options.workers,
                 ahead: 2,
             },
@@ -245,31 +208,22 @@ impl Run {
             learning_rate =
                 cosine(self.options.lr(), self.options.lr_last, warmup, step, epochs * batches);
             let boxes = Tensor::from_slice(batch.targets.as_flattened()).view([-1, 6]);
-            let outputs = self.net.forward(&infer::images(&batch, self.device), true);
+            let outputs = self.model.net.forward(&infer::images(&batch, self.device), true);
             let losses = self.loss.f_forward(&outputs, &boxes)?;
             // The loss is a sum over the batch; the learning rate is for its mean.
             let total = &losses.total / batch.n as f64;
-            self.optimiser.backward_step_clipped(&total, learning_rate, self.options.clip_grad);
-            self.ema.update();
+            self.model.step(&total, learning_rate, self.options.clip_grad);
 
             let terms = Tensor::stack(&[&losses.boxes, &losses.objectness, &losses.classes], 0);
             let terms = Vec::<f64>::try_from(terms.to_kind(tch::Kind::Double))?;
-            if !terms.iter().all(|term| term.is_finite()) {
-                bail!(
-                    "the loss is not finite in epoch {}, step {}: {terms:?}; a smaller --lr may help, \
-                     {} holds the last good epoch",
-                    epoch + 1,
-                    i + 1,
-                    self.folder.join(LAST).display()
-                );
-            }
+            run::check_finite(&terms, epoch, i, &self.folder)?;
             sums.iter_mut().zip(&terms).for_each(|(sum, term)| *sum += term);
             images += batch.n;
             targets += losses.report.targets;
             dropped += losses.report.dropped.len();
             let speed = images as f64 / started.elapsed().as_secs_f64();
             let [b, o, c] = sums.map(|sum| sum / (i + 1) as f64);
-            let map = self.rows.iter().rev().find_map(|row| row.map50).unwrap_or(0.0);
+            let map = self.table.last("map50").unwrap_or(0.0);
             progress.batch(
                 i + 1,
                 &format!("box {b:.4} obj {o:.4} cls {c:.4}  mAP50 {map:.3}  {speed:.0} images/s"),
@@ -279,30 +233,20 @@ impl Run {
             }
         }
         let [boxes, objectness, classes] = sums.map(|sum| sum / batches.max(1) as f64);
-        Ok(Some(Row {
-            epoch: epoch + 1,
-            boxes,
-            objectness,
-            classes,
-            matched: 1.0 - dropped as f64 / targets.max(1) as f64,
-            learning_rate,
-            images_per_second: images as f64 / started.elapsed().as_secs_f64(),
-            map50: None,
-            map: None,
-        }))
+        let matched = 1.0 - dropped as f64 / targets.max(1) as f64;
+        let speed = images as f64 / started.elapsed().as_secs_f64();
+        let mut row = [None; COLUMNS.len()];
+        let numbers = [boxes, objectness, classes, matched, learning_rate, speed];
+        row[..6].copy_from_slice(&numbers.map(Some));
+        Ok(Some(row))
     }
 
-    fn validate(
-        &mut self,
-        validation: &Arc<Cache>,
-        row: &mut Row,
-        last: bool,
-        progress: &mut Progress,
-    ) -> Result<()> {
+    fn validate(&mut self, row: &mut Row, progress: &mut Progress) -> Result<()> {
+        let validation = &self.validation;
         let batch = self.options.batch().max(16);
         progress.phase("validation", validation.dataset.len().div_ceil(batch));
         let outcome = evaluate::evaluate(
-            &self.average,
+            &self.model.average,
             self.loss.anchors(),
             validation,
             batch,
@@ -310,23 +254,20 @@ impl Run {
             self.device,
             |done| progress.batch(done, ""),
         )?;
-        row.map50 = outcome.summary.map50;
-        row.map = outcome.summary.map;
-        let (map50, map) = (row.map50.unwrap_or(0.0), row.map.unwrap_or(0.0));
+        row[6..].copy_from_slice(&[outcome.summary.map50, outcome.summary.map]);
+        let [boxes, objectness, classes, _, _, speed, map50, map] =
+            row.map(|value| value.unwrap_or(0.0));
         progress.line(&format!(
-            "epoch {:3}/{}  box {:.4} obj {:.4} cls {:.4}  mAP50 {map50:.3} mAP50-95 {map:.3}  {:.0} images/s",
-            row.epoch,
-            self.options.epochs(),
-            row.boxes,
-            row.objectness,
-            row.classes,
-            row.images_per_second
+            "epoch {:3}/{}  box {boxes:.4} obj {objectness:.4} cls {classes:.4}  mAP50 {map50:.3} \
+             mAP50-95 {map:.3}  {speed:.0} images/s",
+            self.meta.epochs_done, self.meta.epochs,
         ));
         if map > self.meta.best_map {
             self.meta.best_map = map;
-            self.save(BEST)?;
+            let best = self.model.to_use(serde_json::to_string(&self.meta)?);
+            best.save(&self.folder.join(BEST))?;
         }
-        if last {
+        if self.meta.epochs_done == self.meta.epochs {
             report::mosaic(&self.folder.join("val.png"), validation, &outcome.found)?;
             progress.finish();
             println!("{}", outcome.summary);
@@ -334,17 +275,30 @@ impl Run {
         }
         Ok(())
     }
+}
 
-    /// Writes a checkpoint: `best` to use, `last` to use or to go on from.
-    fn save(&mut self, file: &str) -> Result<()> {
-        self.meta.ema_updates = self.ema.updates;
-        let mut checkpoint = Checkpoint::new(serde_json::to_string(&self.meta)?)
-            .with("ema", named(&self.average_vs));
-        if file == LAST {
-            checkpoint =
-                checkpoint.with("model", named(&self.vs)).with("optimiser", self.optimiser.state());
+impl Trainer for Run {
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        progress: &mut Progress,
+        interrupt: &Interrupt,
+    ) -> Result<bool> {
+        let Some(mut row) = self.steps(epoch, interrupt, progress)? else { return Ok(false) };
+        self.meta.epochs_done = epoch + 1;
+        if epoch + 1 == self.meta.epochs || (epoch + 1) % self.options.eval_every == 0 {
+            self.validate(&mut row, progress)?;
         }
-        checkpoint.save(&self.folder.join(file))
+        self.table.push(epoch + 1, row);
+        self.table.write(&self.folder.join(RESULTS))?;
+        report::curves(&self.folder.join(CURVES), &self.options.run.name, &self.table)?;
+        Ok(true)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.meta.ema_updates = self.model.updates();
+        let last = self.model.to_go_on(serde_json::to_string(&self.meta)?);
+        last.save(&self.folder.join(LAST))
     }
 }
 
@@ -399,7 +353,7 @@ mod tests {
         let folder = runs.join("detector").join("run");
         let never = Interrupt::default();
         run(&options(&runs, "--epochs 2"), &never).unwrap();
-        for file in [LAST, BEST, "results.csv", "curves.png", "val.png"] {
+        for file in [LAST, BEST, RESULTS, CURVES, "val.png"] {
             assert!(folder.join(file).exists(), "{file}");
         }
         let again = run(&options(&runs, "--epochs 2"), &never).unwrap_err().to_string();
@@ -408,10 +362,12 @@ mod tests {
         assert!(format!("{other:#}").contains("--width 0.5"), "{other:#}");
 
         run(&options(&runs, "--epochs 4 --resume"), &never).unwrap();
-        let rows = report::read_rows(&folder.join("results.csv"), 4).unwrap();
-        assert_eq!(rows.iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
-        let total = |row: &Row| row.boxes + row.objectness + row.classes;
-        assert!(total(&rows[3]) < total(&rows[0]), "{rows:?}");
+        let table = Table::open(&folder.join(RESULTS)).unwrap();
+        let loss = |column| table.series(column);
+        assert_eq!(loss("box_loss").iter().map(|row| row.0).collect::<Vec<_>>(), [1., 2., 3., 4.]);
+        let total =
+            |epoch: usize| COLUMNS[..3].iter().map(|column| loss(column)[epoch].1).sum::<f64>();
+        assert!(total(3) < total(0), "{table:?}");
 
         let (net, vs, meta) = weights::load(&folder.join(BEST), Device::Cpu).unwrap();
         assert_eq!((meta.side, meta.classes.len()), (64, 10));

@@ -2,7 +2,7 @@
 
 use crate::model::{Detector, STRIDES};
 use anyhow::{Context, Result};
-use examples_support::train::{Checkpoint, copy_into, named};
+use examples_support::train::{Checkpoint, load_average};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, nn::VarStore};
@@ -43,7 +43,6 @@ pub fn load(path: &Path, device: Device) -> Result<(Detector, VarStore, Meta)> {
     let (checkpoint, meta) = read(path)?;
     let vs = VarStore::new(device);
     let net = Detector::new(&vs.root(), meta.classes.len(), meta.width, meta.side);
-    copy_into(&mut named(&vs), &checkpoint.group("ema")?)
-        .with_context(|| format!("cannot load {}", path.display()))?;
+    load_average(&vs, &checkpoint, path)?;
     Ok((net, vs, meta))
 }

@@ -5,16 +5,17 @@ use crate::{
     options::Train,
     overlay,
     report::borrowed,
-    train::{self, LAST, RESULTS, Sets},
+    train::{self, Sets},
     weights,
     windows::Windows,
 };
 use anyhow::{Result, ensure};
 use examples_support::{
-    files::{self, Existing},
+    files,
     interrupt::Interrupt,
     losses::{file_name, split},
     plot::{self, Chart},
+    run::{LAST, RESULTS, RunOptions},
     table::Table,
 };
 use std::{
@@ -30,32 +31,21 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     let losses = split(options.compare.as_deref().unwrap_or_default());
     ensure!(losses.len() >= 2, "--compare: expected at least two losses, separated by commas");
     let sets = Sets::open(options)?;
-    let root = options.runs.join("segmenter");
     let folders: Vec<String> = losses.iter().map(|loss| file_name(loss)).collect();
     // Everything that can be wrong is said before the first run begins.
     for (i, (loss, folder)) in losses.iter().zip(&folders).enumerate() {
         ensure!(!folders[..i].contains(folder), "--compare: {loss} is there twice");
         train::objective(&with(options, loss), &sets.train, tch::Device::Cpu)?;
     }
-    let existing = |folder: &str| -> (Existing, bool) {
-        let there = root.join(&options.name).join(folder).join(LAST).exists();
-        match (options.resume && there, options.overwrite) {
-            (true, _) => (Existing::Resume, true),
-            (_, true) => (Existing::Overwrite, false),
-            _ => (Existing::Refuse, false),
-        }
-    };
     let mut found = Vec::new();
     for (loss, name) in losses.iter().zip(&folders) {
-        let (existing, resume) = existing(name);
-        let folder = files::run_folder(&root, &options.name, name, LAST, existing)?;
+        let (folder, resume) = options.run.part("segmenter", name)?;
         println!("\n{loss}, in {}", folder.display());
         let options = with(options, loss);
         let outcome = match resume && finished(&folder, options.epochs())? {
             true => {
                 let windows = Windows::new(&options.windows, options.tile(), options.depth)?;
-                let device = examples_support::train::device(&options.device)?;
-                Some(train::conclude(&folder, &sets.val, &windows, device)?)
+                Some(train::conclude(&folder, &sets.val, &windows, options.run.device()?)?)
             }
             false => train::in_folder(&options, &sets, folder.clone(), resume, interrupt)?,
         };
@@ -64,11 +54,13 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
             None => return Ok(()),
         }
     }
-    write(&root.join(&options.name), &options.name, &sets, &found)
+    let RunOptions { runs, name, .. } = &options.run;
+    write(&runs.join("segmenter").join(name), name, &sets, &found)
 }
 
 fn with(options: &Train, loss: &str) -> Train {
-    Train { loss: loss.to_owned(), name: file_name(loss), ..options.clone() }
+    let run = RunOptions { name: file_name(loss), ..options.run.clone() };
+    Train { loss: loss.to_owned(), run, ..options.clone() }
 }
 
 fn finished(folder: &Path, epochs: usize) -> Result<bool> {

@@ -9,6 +9,7 @@ use crate::{
     model::Norm,
 };
 use clap::{Args, Parser, Subcommand};
+use examples_support::run::RunOptions;
 use std::path::PathBuf;
 
 /// Trains, evaluates and runs a U-Net that gives each pixel a class.
@@ -114,25 +115,15 @@ pub struct Windows {
 pub struct Train {
     #[command(flatten)]
     pub data: Data,
-    /// The run's folder is runs/segmenter/NAME
-    #[arg(long, default_value = "run")]
-    pub name: String,
-    /// Where runs/ is
-    #[arg(long, default_value = "runs")]
-    pub runs: PathBuf,
-    /// Go on with a run that was stopped
-    #[arg(long, conflicts_with = "overwrite")]
-    pub resume: bool,
-    /// Start a run anew and lose what is in its folder
-    #[arg(long)]
-    pub overwrite: bool,
+    #[command(flatten)]
+    pub run: RunOptions,
     /// A loss by name, with options, or a sum: "dice + 0.5*ce(label_smoothing=0.1)"
     #[arg(long, default_value = "dice+ce")]
     pub loss: String,
     /// Losses separated by commas: train with each and compare them in one table
     #[arg(long)]
     pub compare: Option<String>,
-    /// Passes over the training images [built-in data: 15, else 40]
+    /// Passes over the training images [built-in data: 15, else 30]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Tiles per step [built-in data: 16, else 4]
@@ -197,14 +188,9 @@ pub struct Train {
     pub eval_every: usize,
     #[command(flatten)]
     pub windows: Windows,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
     /// Threads that make batches
     #[arg(long, default_value_t = 2)]
     pub workers: usize,
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
 }
 
 impl Train {
@@ -213,7 +199,7 @@ impl Train {
     }
 
     pub fn epochs(&self) -> usize {
-        self.or(self.epochs, 15, 40)
+        self.or(self.epochs, 15, 30)
     }
 
     pub fn batch(&self) -> usize {

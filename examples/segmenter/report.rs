@@ -52,9 +52,6 @@ pub fn curves(path: &Path, title: &str, table: &Table) -> Result<()> {
     };
     let mut losses = series("loss ", "");
     losses.insert(0, ("total".to_owned(), table.series("loss")));
-    if losses.len() == 2 {
-        losses.pop();
-    }
     let mut scores = vec![
         ("mean Dice".to_owned(), table.series("dice")),
         ("mean IoU".to_owned(), table.series("iou")),

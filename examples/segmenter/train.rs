@@ -15,13 +15,14 @@ use crate::{
     weights::{self, Meta},
     windows::{self, Windows},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use examples_support::{
-    files::{self, Existing},
+    files,
     interrupt::Interrupt,
     progress::{Progress, clock},
+    run::{self, BEST, CURVES, LAST, RESULTS, Trainer},
     table::Table,
-    train::{AdamW, Checkpoint, Ema, copy_into, cosine, device, named},
+    train::{Averaged, cosine},
 };
 use std::{
     path::{Path, PathBuf},
@@ -32,21 +33,15 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 
 /// Updates over which the moving average forgets the beginning.
 const EMA_RAMP: f64 = 100.0;
-pub const LAST: &str = "last.safetensors";
-pub const BEST: &str = "best.safetensors";
-pub const RESULTS: &str = "results.csv";
 
 /// Everything that changes while training.
-struct Run {
+struct Run<'a> {
+    sets: &'a Sets,
+    loader: Loader,
     options: Train,
     folder: PathBuf,
     device: Device,
-    net: UNet,
-    vs: VarStore,
-    average: UNet,
-    average_vs: VarStore,
-    ema: Ema,
-    optimiser: AdamW,
+    model: Averaged<UNet>,
     objective: Objective,
     windows: Windows,
     meta: Meta,
@@ -63,7 +58,7 @@ impl Sets {
     pub fn open(options: &Train) -> Result<Self> {
         check(options)?;
         let side = options.tile() as u32;
-        let (train, val) = Dataset::open_both(&options.data, side, options.seed, None)?;
+        let (train, val) = Dataset::open_both(&options.data, side, options.run.seed, None)?;
         println!("{}\ntrain: {}\nval:   {}", train.origin(), train.summary(), val.summary());
         let shared = train.shared_with(&val);
         if shared > 0 {
@@ -76,15 +71,10 @@ impl Sets {
 /// Trains in runs/segmenter/NAME. None if the user asked to stop.
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<Option<Outcome>> {
     let sets = Sets::open(options)?;
-    let existing = match (options.resume, options.overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
     // What is wrong with the loss is said before a run is emptied.
     objective(options, &sets.train, Device::Cpu)?;
-    let folder = files::run_folder(&options.runs, "segmenter", &options.name, LAST, existing)?;
-    in_folder(options, &sets, folder, options.resume, interrupt)
+    let folder = options.run.folder("segmenter")?;
+    in_folder(options, &sets, folder, options.run.resume, interrupt)
 }
 
 /// Trains in a folder, which holds the run if it is to be gone on with.
@@ -95,19 +85,19 @@ pub fn in_folder(
     resume: bool,
     interrupt: &Interrupt,
 ) -> Result<Option<Outcome>> {
-    let device = device(&options.device)?;
-    tch::manual_seed(options.seed as i64);
-    let mut run = Run::new(options, folder, device, &sets.train)?;
+    tch::manual_seed(options.run.seed as i64);
+    let mut run = Run::new(options, sets, folder)?;
     if resume {
         run.resume()?;
     }
     println!(
-        "network: {} weights, tiles of {} pixels, {}, on {device:?}",
-        run.vs.trainable_variables().iter().map(Tensor::numel).sum::<usize>(),
+        "network: {} weights, tiles of {} pixels, {}, on {:?}",
+        run.model.weights(),
         options.tile(),
-        options.loss
+        options.loss,
+        run.device
     );
-    run.train(sets, interrupt)
+    run.train(interrupt)
 }
 
 pub fn objective(options: &Train, train: &Dataset, device: Device) -> Result<Objective> {
@@ -142,8 +132,9 @@ fn check(options: &Train) -> Result<()> {
     Ok(())
 }
 
-impl Run {
-    fn new(options: &Train, folder: PathBuf, device: Device, train: &Dataset) -> Result<Self> {
+impl<'a> Run<'a> {
+    fn new(options: &Train, sets: &'a Sets, folder: PathBuf) -> Result<Self> {
+        let (device, train) = (options.run.device()?, &sets.train);
         let shape = Shape {
             classes: train.classes().len(),
             width: options.width,
@@ -155,7 +146,6 @@ impl Run {
             let vs = VarStore::new(device);
             (UNet::new(&vs.root(), shape), vs)
         };
-        let ((net, vs), (average, average_vs)) = (network(), network());
         let objective = objective(options, train, device)?;
         let parts = if objective.parts.len() > 1 { &objective.parts[..] } else { &[] };
         let (epochs, batch) = (options.epochs(), options.batch());
@@ -173,18 +163,24 @@ impl Run {
             options: format!("epochs {epochs}, batch {batch}, loss {}", options.loss),
         };
         Ok(Run {
-            ema: Ema::new(&average_vs, &vs, options.ema, EMA_RAMP),
-            optimiser: AdamW::new(&vs, options.weight_decay),
+            loader: Loader::new(
+                train.clone(),
+                loader::Options {
+                    batch,
+                    tile: options.tile(),
+                    augment: options.augment(),
+                    seed: options.run.seed,
+                    workers: options.workers,
+                },
+            ),
+            model: Averaged::new(network, options.ema, EMA_RAMP, options.weight_decay),
             windows: Windows::new(&options.windows, options.tile(), options.depth)?,
             table: report::table(parts, train.classes()),
             options: options.clone(),
+            sets,
             objective,
             folder,
             device,
-            net,
-            vs,
-            average,
-            average_vs,
             meta,
         })
     }
@@ -192,7 +188,7 @@ impl Run {
     fn resume(&mut self) -> Result<()> {
         let path = self.folder.join(LAST);
         let (checkpoint, meta) = weights::read(&path)?;
-        let load = || -> Result<()> {
+        let mut load = || -> Result<()> {
             let (its, ours) = (meta.shape, self.meta.shape);
             ensure!(
                 its == ours,
@@ -207,13 +203,9 @@ impl Run {
                 "its classes are {}",
                 meta.classes.names.join(", ")
             );
-            copy_into(&mut named(&self.vs), &checkpoint.group("model")?)?;
-            copy_into(&mut named(&self.average_vs), &checkpoint.group("ema")?)?;
-            Ok(())
+            self.model.restore(&checkpoint, meta.ema_updates)
         };
         load().with_context(|| format!("cannot go on from {}", path.display()))?;
-        self.optimiser.load(&checkpoint.group("optimiser")?)?;
-        self.ema.updates = meta.ema_updates;
         if meta.options != self.meta.options {
             println!("note: the run began with {}, now {}", meta.options, self.meta.options);
         }
@@ -226,98 +218,52 @@ impl Run {
         Ok(())
     }
 
-    fn train(mut self, sets: &Sets, interrupt: &Interrupt) -> Result<Option<Outcome>> {
+    fn train(mut self, interrupt: &Interrupt) -> Result<Option<Outcome>> {
         let started = Instant::now();
-        let epochs = self.options.epochs();
-        let loader = Loader::new(
-            sets.train.clone(),
-            loader::Options {
-                batch: self.options.batch(),
-                tile: self.options.tile(),
-                augment: self.options.augment(),
-                seed: self.options.seed,
-                workers: self.options.workers,
-            },
-        );
-        let mut progress = Progress::new(epochs);
-        for epoch in self.meta.epochs_done..epochs {
-            let Some(row) = self.epoch(epoch, epochs, &loader, interrupt, &mut progress)? else {
-                self.save(LAST)?;
-                progress.finish();
-                println!(
-                    "stopped in epoch {}; {} is saved, --resume goes on from the end of epoch {}",
-                    epoch + 1,
-                    self.folder.join(LAST).display(),
-                    self.meta.epochs_done
-                );
-                return Ok(None);
-            };
-            self.meta.epochs_done = epoch + 1;
-            let last = epoch + 1 == epochs;
-            let scores = match last || (epoch + 1) % self.options.eval_every == 0 {
-                true => Some(self.validate(&sets.val, &row, &mut progress)?),
-                false => None,
-            };
-            report::push(&mut self.table, &row, scores.as_ref(), self.meta.shape.classes);
-            self.table.write(&self.folder.join(RESULTS))?;
-            report::curves(&self.folder.join("curves.png"), &self.options.name, &self.table)?;
-            self.save(LAST)?;
+        let (epochs, folder) = (self.meta.epochs, self.folder.clone());
+        let left = self.meta.epochs_done..epochs;
+        if !run::epochs(&mut self, left, &folder, interrupt)? {
+            return Ok(None);
         }
-        progress.finish();
-        let outcome = conclude(&self.folder, &sets.val, &self.windows, self.device)?;
+        let outcome = conclude(&folder, &self.sets.val, &self.windows, self.device)?;
         println!(
             "{epochs} epochs in {}; the best is that of epoch {}\nin {}: {BEST}, {LAST}, {RESULTS}, \
-             scores.json, curves.png, overlay.png",
+             scores.json, {CURVES}, overlay.png",
             clock(started.elapsed()),
             self.meta.best_epoch,
-            self.folder.display()
+            folder.display()
         );
         Ok(Some(outcome))
     }
 
     /// One epoch; none if the user asked to stop.
-    fn epoch(
+    fn steps(
         &mut self,
         epoch: usize,
-        epochs: usize,
-        loader: &Loader,
         interrupt: &Interrupt,
         progress: &mut Progress,
     ) -> Result<Option<Epoch>> {
-        let batches = loader.batches();
+        let (epochs, batches) = (self.meta.epochs, self.loader.batches());
         let warmup = (self.options.warmup * batches as f64) as usize;
         progress.epoch(epoch + 1, batches);
         let (started, mut tiles) = (Instant::now(), 0);
         let mut sums = vec![0.0; 1 + self.objective.parts.len()];
         let mut learning_rate = 0.0;
-        for (i, batch) in loader.epoch(epoch).enumerate() {
+        for (i, batch) in self.loader.epoch(epoch).enumerate() {
             let batch = batch?;
             let step = epoch * batches + i;
             learning_rate =
                 cosine(self.options.lr, self.options.lr_last, warmup, step, epochs * batches);
             let (images, masks) = tensors(&batch, self.device);
-            let outputs = self.net.forward(&images, true);
+            let outputs = self.model.net.forward(&images, true);
             let losses = self.objective.loss(&outputs, &masks)?;
-            self.optimiser.backward_step_clipped(
-                &losses.total,
-                learning_rate,
-                self.options.clip_grad,
-            );
-            self.ema.update();
+            self.model.step(&losses.total, learning_rate, self.options.clip_grad);
 
             let values: Vec<f64> = std::iter::once(&losses.total)
                 .chain(losses.named.iter().map(|(_, value)| value))
                 .map(|value| value.double_value(&[]))
                 .collect();
-            if !values.iter().all(|value| value.is_finite()) {
-                bail!(
-                    "the loss is not finite in epoch {}, step {}: {values:?}; a smaller --lr may help, \
-                     {} holds the last good epoch",
-                    epoch + 1,
-                    i + 1,
-                    self.folder.join(LAST).display()
-                );
-            }
+            run::check_finite(&values, epoch, i, &self.folder)?;
             sums.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
             tiles += batch.n;
             let speed = tiles as f64 / started.elapsed().as_secs_f64();
@@ -353,16 +299,11 @@ impl Run {
         format!("loss {loss:.4}{parts}")
     }
 
-    fn validate(
-        &mut self,
-        val: &Dataset,
-        row: &Epoch,
-        progress: &mut Progress,
-    ) -> Result<evaluate::Scores> {
-        progress.phase("validation", val.len());
+    fn validate(&mut self, row: &Epoch, progress: &mut Progress) -> Result<evaluate::Scores> {
+        progress.phase("validation", self.sets.val.len());
         let outcome = evaluate::evaluate(
-            &self.average,
-            val,
+            &self.model.average,
+            &self.sets.val,
             &self.windows,
             self.device,
             Detail::Counts,
@@ -389,21 +330,34 @@ impl Run {
         ));
         if dice > self.meta.best_dice {
             (self.meta.best_dice, self.meta.best_epoch) = (dice, row.number);
-            self.save(BEST)?;
+            let best = self.model.to_use(serde_json::to_string(&self.meta)?);
+            best.save(&self.folder.join(BEST))?;
         }
         Ok(scores)
     }
+}
 
-    /// Writes a checkpoint: `best` to use, `last` to use or to go on from.
-    fn save(&mut self, file: &str) -> Result<()> {
-        self.meta.ema_updates = self.ema.updates;
-        let mut checkpoint = Checkpoint::new(serde_json::to_string(&self.meta)?)
-            .with("ema", named(&self.average_vs));
-        if file == LAST {
-            checkpoint =
-                checkpoint.with("model", named(&self.vs)).with("optimiser", self.optimiser.state());
-        }
-        checkpoint.save(&self.folder.join(file))
+impl Trainer for Run<'_> {
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        progress: &mut Progress,
+        interrupt: &Interrupt,
+    ) -> Result<bool> {
+        let Some(row) = self.steps(epoch, interrupt, progress)? else { return Ok(false) };
+        self.meta.epochs_done = epoch + 1;
+        let due = epoch + 1 == self.meta.epochs || (epoch + 1) % self.options.eval_every == 0;
+        let scores = due.then(|| self.validate(&row, progress)).transpose()?;
+        report::push(&mut self.table, &row, scores.as_ref(), self.meta.shape.classes);
+        self.table.write(&self.folder.join(RESULTS))?;
+        report::curves(&self.folder.join(CURVES), &self.options.run.name, &self.table)?;
+        Ok(true)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.meta.ema_updates = self.model.updates();
+        let last = self.model.to_go_on(serde_json::to_string(&self.meta)?);
+        last.save(&self.folder.join(LAST))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     model::{Shape, UNet},
 };
 use anyhow::{Context, Result};
-use examples_support::train::{Checkpoint, copy_into, named};
+use examples_support::train::{Checkpoint, load_average};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, nn::VarStore};
@@ -44,7 +44,6 @@ pub fn load(path: &Path, device: Device) -> Result<(UNet, VarStore, Meta)> {
     let (checkpoint, meta) = read(path)?;
     let vs = VarStore::new(device);
     let net = UNet::new(&vs.root(), meta.shape);
-    copy_into(&mut named(&vs), &checkpoint.group("ema")?)
-        .with_context(|| format!("cannot load {}", path.display()))?;
+    load_average(&vs, &checkpoint, path)?;
     Ok((net, vs, meta))
 }

@@ -65,5 +65,15 @@ pub(super) fn norm(loss: &'static str, gradient: &Tensor) -> Result<Tensor> {
     let dims = gradient.size();
     let each: i64 = dims[1..].iter().product();
     let gradient = check::accumulated(loss, "gradient", gradient)?.f_reshape([dims[0], each])?;
-    root(&gradient.f_square()?.f_sum_dim_intlist(1, false, None::<Kind>)?)
+    // The squares of a large gradient are summed in parts, so that they are never all there.
+    let parts = if gradient.numel() < PARTS_PAY { 1 } else { 8 };
+    let sums = gradient
+        .f_chunk(parts, 1)?
+        .into_iter()
+        .map(|part| Ok(part.f_square()?.f_sum_dim_intlist(1, false, None::<Kind>)?));
+    let sums = sums.collect::<Result<Vec<_>>>()?;
+    root(&Tensor::f_stack(&sums, 1)?.f_sum_dim_intlist(1, false, None::<Kind>)?)
 }
+
+/// Elements of a gradient from which a second copy is worth more than a few calls.
+const PARTS_PAY: usize = 1 << 18;

@@ -4,7 +4,9 @@ use super::{
     Vgg, VggKind,
     extractor::{FeatureExtractor, ImageRange, images, kernel},
 };
-use crate::{Loss, MeanOver, Reduction, Result, check, loss::Entry, reduce::reduce};
+use crate::{
+    Loss, MeanOver, Reduction, Result, check, loss::Entry, reduce::reduce, regression::root,
+};
 use std::fmt::Debug;
 use tch::{Kind, Tensor, nn};
 
@@ -134,8 +136,9 @@ impl LpipsLoss {
 fn unit(features: &Tensor) -> Result<Tensor> {
     let square = features.f_square()?.f_sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)?;
     let zero = square.f_eq(0.0)?;
-    let norm = square.f_masked_fill(&zero, 1.0)?.f_sqrt()?.f_masked_fill(&zero, 0.0)?;
-    Ok(features.f_div(&norm.f_add_scalar(1e-10)?.f_masked_fill(&zero, 1.0)?)?)
+    let norm = root(&square)?.f_add_scalar(1e-10)?;
+    // Where the features are 0, so is their slope.
+    Ok(features.f_div(&norm.f_masked_fill(&zero, 1.0)?)?)
 }
 
 impl Loss for LpipsLoss {

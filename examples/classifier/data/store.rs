@@ -2,15 +2,15 @@
 
 use super::Dataset;
 use anyhow::{Result, bail};
-use examples_support::{ahead::Ahead, issues, issues::Issue, parallel, resample::resize};
-use image::{RgbImage, imageops};
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use examples_support::{
+    ahead::Ahead,
+    issues,
+    issues::Issue,
+    parallel::{self, Budget},
+    resample::resize,
 };
+use image::{RgbImage, imageops};
+use std::{borrow::Cow, sync::Arc};
 use tch::{Device, Kind, Tensor};
 
 /// A data set whose images are handed out as squares of `side` pixels, in planes.
@@ -33,12 +33,10 @@ impl Store {
     }
 
     fn within(mut data: Dataset, side: u32, skip: bool, budget: usize) -> Result<Store> {
-        let used = AtomicUsize::new(0);
+        let budget = Budget::new(budget);
         let read = parallel::map(data.len(), |i| {
             let planes = planes(&square(&data.load(i)?, side), data.channels);
-            let size = planes.len();
-            let fits = used.fetch_add(size, Ordering::Relaxed) + size <= budget;
-            anyhow::Ok(fits.then_some(planes))
+            anyhow::Ok(budget.take(planes.len()).then_some(planes))
         });
         let issue = |(i, read): (usize, &Result<_>)| {
             let error = read.as_ref().err()?;

@@ -2,7 +2,7 @@
 
 use super::{Dataset, Label, augment::resize_within};
 use anyhow::{Result, bail};
-use examples_support::parallel;
+use examples_support::parallel::{self, Budget};
 use image::RgbImage;
 use std::{
     borrow::Cow,
@@ -41,13 +41,11 @@ impl Cache {
         if dataset.renews() {
             return Ok(Self { dataset, side, images: Vec::new() });
         }
-        let (used, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (budget, done) = (Budget::new(budget), AtomicUsize::new(0));
         let images = parallel::map(dataset.len(), |i| {
             let image = dataset.load(i).map(|image| {
                 let small = resize_within(&image, (side, side));
-                let size = small.as_raw().len();
-                let fits = used.fetch_add(size, Ordering::Relaxed) + size <= budget;
-                fits.then_some(small)
+                budget.take(small.as_raw().len()).then_some(small)
             });
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
             image
@@ -94,9 +92,17 @@ mod tests {
         let count = |n| _ = done.fetch_max(n, Ordering::Relaxed);
         let full = Cache::fill(data.clone(), 32, usize::MAX, count).unwrap();
         assert_eq!((full.held(), done.into_inner()), (data.len(), data.len()));
-        let one = full.images[0].as_ref().unwrap().as_raw().len();
-        let part = Cache::fill(data.clone(), 32, one, |_| ()).unwrap();
-        assert_eq!(part.held(), 1);
+        let bytes = |cache: &Cache| -> Vec<usize> {
+            cache.images.iter().flatten().map(|image| image.as_raw().len()).collect()
+        };
+        // Which images are held depends on the threads; that the budget is used and kept does not.
+        let (largest, all) =
+            (bytes(&full).into_iter().max().unwrap(), bytes(&full).iter().sum::<usize>());
+        for budget in [largest, all - 1] {
+            let part = Cache::fill(data.clone(), 32, budget, |_| ()).unwrap();
+            assert!((1..data.len()).contains(&part.held()), "{} of {budget} B", part.held());
+            assert!(bytes(&part).iter().sum::<usize>() <= budget);
+        }
         let none = Cache::fill(data.clone(), 32, 0, |_| ()).unwrap();
         assert_eq!(none.held(), 0);
         for i in 0..data.len() {

@@ -14,6 +14,7 @@ pub mod plot;
 pub mod progress;
 pub mod resample;
 pub mod rng;
+pub mod run;
 pub mod table;
 pub mod testing;
 pub mod train;

@@ -35,8 +35,34 @@ pub fn map<T: Send>(n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     results.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Bytes that may be used up by several threads.
+#[derive(Debug)]
+pub struct Budget(AtomicUsize);
+
+impl Budget {
+    /// A budget of which nothing is used.
+    pub fn new(bytes: usize) -> Self {
+        Budget(AtomicUsize::new(bytes))
+    }
+
+    /// Takes `bytes` if so many are left; which callers get some depends on who comes first.
+    pub fn take(&self, bytes: usize) -> bool {
+        let less = |left: usize| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_does_not_fit_uses_nothing_up() {
+        let budget = super::Budget::new(10);
+        assert_eq!(
+            [6, 5, 4, 1, 0].map(|bytes| budget.take(bytes)),
+            [true, false, true, false, true]
+        );
+    }
+
     #[test]
     fn order_is_kept() {
         for n in [0, 1, 2, 1000] {

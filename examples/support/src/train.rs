@@ -2,10 +2,12 @@
 //! of the weights, a schedule, checkpoints.
 
 mod adamw;
+mod averaged;
 mod checkpoint;
 mod ema;
 
 pub use adamw::AdamW;
+pub use averaged::{Averaged, load_average};
 pub use checkpoint::{Checkpoint, copy_into, named};
 pub use ema::Ema;
 

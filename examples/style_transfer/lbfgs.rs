@@ -84,9 +84,8 @@ impl Lbfgs {
     fn remember(&mut self, s: Tensor, y: Tensor) {
         if dot(&s, &y) > 1e-10 * dot(&y, &y) {
             self.history.push((s, y));
-            if self.history.len() > HISTORY {
-                self.history.remove(0);
-            }
+            let over = self.history.len().saturating_sub(HISTORY);
+            self.history.drain(..over);
         }
     }
 

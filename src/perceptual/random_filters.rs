@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use tch::Tensor;
 
 const NAME: &str = "RandomFilters";
+/// The size from which a product of spectra is faster than a convolution.
+const WIDE: i64 = 19;
 
 /// One layer of random filters of several sizes, each followed by a ReLU: features without weights.
 ///
@@ -154,10 +156,33 @@ impl FeatureExtractor for RandomFilters {
         let map = |filter: &Tensor| -> Result<Tensor> {
             let half = filter.size()[3] / 2;
             let padded = x.f_reflection_pad2d([half; 4])?;
-            Ok(padded.f_conv2d(filter, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?.f_relu()?)
+            let map = match filter.size()[3] >= WIDE {
+                true => by_spectra(&padded, filter)?,
+                false => padded.f_conv2d(filter, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?,
+            };
+            Ok(map.f_relu()?)
         };
         self.filters(&x)?.iter().map(map).collect()
     }
+}
+
+/// The convolution of x (N, C, H, W) without padding, by the Fourier transform.
+fn by_spectra(x: &Tensor, filter: &Tensor) -> Result<Tensor> {
+    let (size, side) = (x.size(), filter.size()[3]);
+    let (plane, dims) = ([size[2], size[3]], [2i64, 3]);
+    let spectrum =
+        |t: &Tensor| -> Result<Tensor> { Ok(t.f_fft_rfft2(plane.as_slice(), dims, "backward")?) };
+    let (x, filter) = (spectrum(x)?, spectrum(filter)?.f_conj()?.f_resolve_conj()?);
+    let channel = |c: i64| -> Result<Tensor> {
+        Ok(x.f_narrow(1, c, 1)?.f_mul(&filter.f_select(1, c)?)?)
+    };
+    let mut sum = channel(0)?;
+    for c in 1..size[1] {
+        sum = sum.f_add(&channel(c)?)?;
+    }
+    // What wraps around ends up beyond the last place where the filter fits.
+    let map = sum.f_fft_irfft2(plane.as_slice(), dims, "backward")?;
+    Ok(map.f_narrow(2, 0, plane[0] - side + 1)?.f_narrow(3, 0, plane[1] - side + 1)?)
 }
 
 #[cfg(test)]
@@ -191,6 +216,24 @@ mod tests {
     }
 
     const FIRST: f64 = -0.177_963_074_305_183_93;
+
+    #[test]
+    fn spectra_give_the_convolution() {
+        tch::manual_seed(3);
+        let options = (Kind::Double, Device::Cpu);
+        for (height, width) in [(9, 12), (5, 5)] {
+            let x = Tensor::randn([2, 3, height, width], options).set_requires_grad(true);
+            let filter = Tensor::randn([4, 3, 5, 5], options);
+            let direct = x.conv2d(&filter, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
+            let map = by_spectra(&x, &filter).unwrap();
+            let gradient = |map: &Tensor| {
+                Tensor::run_backward(&[map.square().sum(None::<Kind>)], &[&x], false, false).remove(0)
+            };
+            let gap = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+            assert!(map.size() == direct.size() && gap(&map, &direct) < 1e-12);
+            assert!(gap(&gradient(&map), &gradient(&direct)) < 1e-10);
+        }
+    }
 
     #[test]
     fn kinds_are_followed() {

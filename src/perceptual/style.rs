@@ -66,12 +66,11 @@ pub fn f_gram_matrix(maps: &Tensor, norm: GramNorm) -> Result<Tensor> {
     let rows = check::accumulated(NAME, "maps", maps)?;
     let pixels: i64 = size[2..].iter().product();
     let rows = rows.f_reshape([size[0], size[1], pixels])?;
-    let rows = match norm {
-        // Before the product, so that no sum of it is large.
-        GramNorm::Normalised => rows.f_div_scalar(((size[1] * pixels) as f64).max(1.0).sqrt())?,
-        GramNorm::Gatys | GramNorm::Raw => rows,
-    };
-    Ok(rows.f_bmm(&rows.f_transpose(1, 2)?)?)
+    let gram = rows.f_bmm(&rows.f_transpose(1, 2)?)?;
+    Ok(match norm {
+        GramNorm::Normalised => gram.f_div_scalar(((size[1] * pixels) as f64).max(1.0))?,
+        GramNorm::Gatys | GramNorm::Raw => gram,
+    })
 }
 
 /// [`f_gram_matrix`], or a panic with its error.

@@ -48,7 +48,7 @@ impl Objective {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let usual_style = match &options.weights {
             Some(_) => names(&["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]),
-            None => known.clone(),
+            None => known[..6].to_vec(),
         };
         let usual_content = match &options.weights {
             Some(_) => names(&["relu4_2"]),

@@ -20,7 +20,7 @@ pub struct Options {
     #[arg(long)]
     pub weights: Option<PathBuf>,
     /// Layers of the style, separated by commas [VGG19: relu1_1,relu2_1,relu3_1,relu4_1,relu5_1; random
-    /// filters: all]
+    /// filters: filters3 to filters23]
     #[arg(long, value_delimiter = ',')]
     pub layers: Option<Vec<String>>,
     /// Layers of the content, separated by commas [VGG19: relu4_2; random filters: filters3,filters7]
@@ -39,10 +39,10 @@ pub struct Options {
     #[arg(long, default_value_t = 0.0)]
     pub tv_weight: f64,
     /// Steps of the optimiser
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 100)]
     pub steps: usize,
     /// Steps in an epoch, after which the picture and the state are saved
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 10)]
     pub every: usize,
     /// The longer side of the pictures in pixels; smaller ones stay as they are
     #[arg(long, default_value_t = 128)]

@@ -11,6 +11,9 @@ use image::RgbImage;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
+/// The deviation of the noise at the beginning, of which some stays where a style says nothing.
+const NOISE: f64 = 0.1;
+
 /// Pictures (1, 3, H, W) in [-1, 1].
 #[derive(Debug)]
 pub struct Pictures {
@@ -45,7 +48,7 @@ impl Pictures {
                 // Drawn on the CPU: a GPU draws other numbers from the same seed.
                 let noise = Tensor::randn(like.size(), (Kind::Float, Device::Cpu));
                 let mean = like.mean_dim([2i64, 3].as_slice(), true, None::<Kind>);
-                (noise.to_device(like.device()) * 0.3 + mean).clamp(-1.0, 1.0)
+                (noise.to_device(like.device()) * NOISE + mean).clamp(-1.0, 1.0)
             }
         }
     }

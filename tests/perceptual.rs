@@ -13,8 +13,8 @@ use tch_losses::{
     perceptual::{
         ContentStyleLoss, EdgeFilter, EdgeLoss, FeatureDistance, FeatureExtractor, FnExtractor,
         FocalFrequencyLoss, GramNorm, ImageRange, LpipsLoss, LpipsNet, PerceptualLoss, Pooling,
-        RandomFilters, StyleLoss, TopologyAwareLoss, TotalVariation, TotalVariationLoss, Vgg, VggKind,
-        f_gram_matrix, gram_matrix, weights,
+        RandomFilters, StyleLoss, TopologyAwareLoss, TotalVariation, TotalVariationLoss, Vgg,
+        VggKind, f_gram_matrix, gram_matrix, weights,
     },
 };
 
@@ -329,7 +329,8 @@ fn random_filters_are_convolutions_of_a_picture_that_goes_on_by_reflection() {
         assert!(map.min().double_value(&[]) == 0.0 && map.max().double_value(&[]) > 0.0);
     }
     // Linear but for the ReLU: what is cut off of x is what is left of -x.
-    let (double, less) = (filters.f_features(&(&x * 2.0)).unwrap(), filters.f_features(&-&x).unwrap());
+    let (double, less) =
+        (filters.f_features(&(&x * 2.0)).unwrap(), filters.f_features(&-&x).unwrap());
     assert_close("scaled", &double[1], &(&maps[1] * 2.0), (1e-12, 1e-12));
     assert_value("both signs", &(&maps[1] * &less[1]).max(), 0.0, 0.0);
 }

@@ -122,10 +122,9 @@ impl Lbfgs {
         let place = |t: &Tensor| t.to_device(x.device());
         self.last = None;
         self.history.clear();
-        while let (Some(s), Some(y)) = (
-            find(&format!("s{}", self.history.len())),
-            find(&format!("y{}", self.history.len())),
-        ) {
+        while let (Some(s), Some(y)) =
+            (find(&format!("s{}", self.history.len())), find(&format!("y{}", self.history.len())))
+        {
             ensure!(
                 s.size() == x.size() && y.size() == x.size(),
                 "its optimiser is of a picture of {:?}, not {:?}",

@@ -95,9 +95,9 @@ impl Objective {
         };
         let square = |t: &Tensor| t.square().mean(Kind::Double).double_value(&[]);
         let maps = tch::no_grad(|| network.f_features(&pictures.style)).context("--style")?;
-        let grams = style.iter().map(|&layer| {
-            Ok(square(&f_gram_matrix(&maps[layer], GramNorm::Normalised)?))
-        });
+        let grams = style
+            .iter()
+            .map(|&layer| Ok(square(&f_gram_matrix(&maps[layer], GramNorm::Normalised)?)));
         let style_weights = scale(grams.collect::<Result<_>>()?);
         let likeness = match &pictures.content {
             None => {
@@ -109,7 +109,8 @@ impl Objective {
                 let of_content: Vec<&str> = content.iter().map(|&layer| layers[layer]).collect();
                 summary = format!("{summary}; content {}", of_content.join(","));
                 let maps = tch::no_grad(|| network.f_features(picture)).context("--content")?;
-                let content_weights = scale(content.iter().map(|&layer| square(&maps[layer])).collect());
+                let content_weights =
+                    scale(content.iter().map(|&layer| square(&maps[layer])).collect());
                 let loss = ContentStyleLoss::new(network)
                     .alpha(options.content_weight)
                     .beta(options.style_weight)

@@ -100,10 +100,7 @@ impl Options {
             ("style-weight", self.style_weight),
             ("tv-weight", self.tv_weight),
         ] {
-            ensure!(
-                (0.0..=1e9).contains(&value),
-                "--{option}: expected 0 to 1e9, got {value}"
-            );
+            ensure!((0.0..=1e9).contains(&value), "--{option}: expected 0 to 1e9, got {value}");
         }
         ensure!(
             self.lr > 0.0 && self.lr <= 10.0,

@@ -235,7 +235,8 @@ impl Trainer for Synthesis {
             run::check_finite(&[total], epoch, self.meta.steps_done, &self.folder)?;
             self.ended = !moved;
             self.meta.steps_done += usize::from(moved);
-            let pace = started.elapsed().as_secs_f64() / (self.meta.steps_done - begin).max(1) as f64;
+            let pace =
+                started.elapsed().as_secs_f64() / (self.meta.steps_done - begin).max(1) as f64;
             progress.batch(
                 self.meta.steps_done - epoch * every,
                 &format!("{}  {pace:.2} s/step", told(&losses)),
@@ -320,9 +321,8 @@ mod tests {
         let folder = Folder::new("texture");
         let never = Interrupt::default();
         for optimiser in ["lbfgs", "adam"] {
-            let begin = |more: &str| {
-                options(&folder, &format!("{SMALL} --optimiser {optimiser} {more}"))
-            };
+            let begin =
+                |more: &str| options(&folder, &format!("{SMALL} --optimiser {optimiser} {more}"));
             let whole = format!("--name {optimiser}-whole");
             run(&begin(&format!("{whole} --steps 9")), &never).unwrap();
             let place = folder.path(&format!("runs/style_transfer/{optimiser}-whole"));
@@ -343,7 +343,8 @@ mod tests {
             run(&begin(&format!("{parts} --steps 9 --resume")), &never).unwrap();
             assert_eq!(losses(&place), went);
             let bytes = |name: &str| {
-                std::fs::read(folder.path(&format!("runs/style_transfer/{name}/{PICTURE}"))).unwrap()
+                std::fs::read(folder.path(&format!("runs/style_transfer/{name}/{PICTURE}")))
+                    .unwrap()
             };
             let same = bytes(&format!("{optimiser}-whole")) == bytes(&format!("{optimiser}-parts"));
             assert!(same, "{optimiser}");
@@ -387,7 +388,10 @@ mod tests {
             ("--content none", &["--content none: no such file", "chelsea-1"]),
             (&format!("--content {text}"), &["--content", "cannot decode", "text.png"]),
             ("--layers filters4", &["--layers: there is no layer `filters4`", "filters55"]),
-            ("--content chelsea-1 --content-layers x", &["--content-layers: there is no layer `x`"]),
+            (
+                "--content chelsea-1 --content-layers x",
+                &["--content-layers: there is no layer `x`"],
+            ),
             ("--content-layers filters3", &["--content-layers: there is no --content"]),
             ("--weights none --layers relu9_1", &["no layer `relu9_1`", "conv1_1", "pool5"]),
             ("--weights none", &["--weights", "none: there is no such file", "export_weights.py"]),

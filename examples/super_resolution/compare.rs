@@ -103,7 +103,8 @@ fn table(bicubic: Scores, all: &[Trained], csv: bool) -> String {
 }
 
 fn curves(path: &Path, all: &[Trained]) -> Result<()> {
-    let charts = [("PSNR", "psnr"), ("SSIM", "ssim"), ("Sharpness by that of the truth", "sharpness")];
+    let charts =
+        [("PSNR", "psnr"), ("SSIM", "ssim"), ("Sharpness by that of the truth", "sharpness")];
     let series = charts.map(|(_, column)| {
         let line = |trained: &Trained| (trained.goal.name(), trained.table.series(column));
         all.iter().map(line).collect::<Vec<_>>()
@@ -136,7 +137,10 @@ fn picture(path: &Path, options: &Train, photos: &[Photo], all: &[Trained]) -> R
         cells.push((middle(&bicubic)?, format!("bicubic {:.2} dB", psnr(&bicubic)?)));
         for trained in all {
             let image = no_grad(|| trained.net.forward(&small));
-            cells.push((middle(&image)?, format!("{} {:.2} dB", trained.goal.name(), psnr(&image)?)));
+            cells.push((
+                middle(&image)?,
+                format!("{} {:.2} dB", trained.goal.name(), psnr(&image)?),
+            ));
         }
         cells.push((middle(truth)?, "truth".to_owned()));
     }
@@ -213,7 +217,10 @@ mod tests {
             assert!(place.join(file).exists(), "{file}");
         }
         let text = std::fs::read_to_string(place.join(TABLE)).unwrap();
-        assert_has(&text, &["method,psnr,ssim,sharpness,lpips\nbicubic,", "\npixel,", "\nperceptual,"]);
+        assert_has(
+            &text,
+            &["method,psnr,ssim,sharpness,lpips\nbicubic,", "\npixel,", "\nperceptual,"],
+        );
         let other = run(&options(&folder, "--scale 4 --epochs 5 --resume"), &never).unwrap_err();
         assert_has(&format!("{other:#}"), &["cannot go on from", "--scale 2"]);
 

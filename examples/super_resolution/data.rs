@@ -83,11 +83,7 @@ fn of_split(split: Split, device: Device) -> Vec<Photo> {
     builtin::photos(split).map(|(name, image)| photo(name, image, device)).collect()
 }
 
-fn of_folder(
-    folder: &Path,
-    options: &Train,
-    device: Device,
-) -> Result<(Vec<Photo>, Vec<Photo>)> {
+fn of_folder(folder: &Path, options: &Train, device: Device) -> Result<(Vec<Photo>, Vec<Photo>)> {
     let mut paths = images::list(folder)?;
     ensure!(paths.len() >= 2, "expected two photographs or more, found {}", paths.len());
     let read = |i: usize| -> Result<RgbImage> {

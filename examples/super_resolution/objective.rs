@@ -40,9 +40,10 @@ impl Objective {
                 let mut vs = VarStore::new(device);
                 let layers: Vec<&str> = options.layers.iter().map(|name| name.trim()).collect();
                 let range = ImageRange::Symmetric;
-                let vgg = Vgg::f_new(&vs.root(), VggKind::Vgg19, &layers, range).with_context(|| {
-                    format!("--layers: there are {}", VggKind::Vgg19.layers().join(", "))
-                })?;
+                let vgg =
+                    Vgg::f_new(&vs.root(), VggKind::Vgg19, &layers, range).with_context(|| {
+                        format!("--layers: there are {}", VggKind::Vgg19.layers().join(", "))
+                    })?;
                 weights::f_load(&mut vs, path, true).context("--weights")?;
                 (Box::new(vgg), format!("VGG19 {}", layers.join(",")))
             }

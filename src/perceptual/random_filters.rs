@@ -173,9 +173,8 @@ fn by_spectra(x: &Tensor, filter: &Tensor) -> Result<Tensor> {
     let spectrum =
         |t: &Tensor| -> Result<Tensor> { Ok(t.f_fft_rfft2(plane.as_slice(), dims, "backward")?) };
     let (x, filter) = (spectrum(x)?, spectrum(filter)?.f_conj()?.f_resolve_conj()?);
-    let channel = |c: i64| -> Result<Tensor> {
-        Ok(x.f_narrow(1, c, 1)?.f_mul(&filter.f_select(1, c)?)?)
-    };
+    let channel =
+        |c: i64| -> Result<Tensor> { Ok(x.f_narrow(1, c, 1)?.f_mul(&filter.f_select(1, c)?)?) };
     let mut sum = channel(0)?;
     for c in 1..size[1] {
         sum = sum.f_add(&channel(c)?)?;
@@ -227,7 +226,8 @@ mod tests {
             let direct = x.conv2d(&filter, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
             let map = by_spectra(&x, &filter).unwrap();
             let gradient = |map: &Tensor| {
-                Tensor::run_backward(&[map.square().sum(None::<Kind>)], &[&x], false, false).remove(0)
+                Tensor::run_backward(&[map.square().sum(None::<Kind>)], &[&x], false, false)
+                    .remove(0)
             };
             let gap = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
             assert!(map.size() == direct.size() && gap(&map, &direct) < 1e-12);

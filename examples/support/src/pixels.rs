@@ -23,7 +23,8 @@ pub fn to_images(tensor: &Tensor) -> Result<Vec<RgbImage>> {
     bytes
         .chunks_exact(one)
         .map(|image| {
-            RgbImage::from_raw(width as u32, height as u32, image.to_vec()).context("three channels")
+            RgbImage::from_raw(width as u32, height as u32, image.to_vec())
+                .context("three channels")
         })
         .collect()
 }

@@ -2,9 +2,10 @@
 //! its pixels until the losses of `tch_losses::perceptual` are small.
 //!
 //!     cargo run --release --example style_transfer
-//!     cargo run --release --example style_transfer -- --style grass-1 --name grass --steps 300
+//!     cargo run --release --example style_transfer -- --style gravel-1 --name gravel
+//!     cargo run --release --example style_transfer -- --content chelsea-1 --style gravel-1 --name cat
 //!     cargo run --release --example style_transfer -- --content photo.jpg --style painting.jpg --weights weights/vgg19.safetensors
-//!     cargo run --release --example style_transfer -- --resume --steps 400
+//!     cargo run --release --example style_transfer -- --resume --steps 200
 
 mod lbfgs;
 mod objective;

@@ -14,7 +14,7 @@ pub struct Options {
     #[arg(long)]
     pub content: Option<String>,
     /// Picture whose style or texture is taken: a file, or a built-in photograph
-    #[arg(long, default_value = "gravel-1")]
+    #[arg(long, default_value = "brick-1")]
     pub style: String,
     /// VGG19 that scripts/export_weights.py made; random filters of several sizes if not given
     #[arg(long)]

@@ -172,7 +172,7 @@ fn by_spectra(x: &Tensor, filter: &Tensor) -> Result<Tensor> {
     let (plane, dims) = ([size[2], size[3]], [2i64, 3]);
     let spectrum =
         |t: &Tensor| -> Result<Tensor> { Ok(t.f_fft_rfft2(plane.as_slice(), dims, "backward")?) };
-    let (x, filter) = (spectrum(x)?, spectrum(filter)?.f_conj()?.f_resolve_conj()?);
+    let (x, filter) = (spectrum(x)?, spectrum(filter)?.f_conj_physical()?);
     let channel =
         |c: i64| -> Result<Tensor> { Ok(x.f_narrow(1, c, 1)?.f_mul(&filter.f_select(1, c)?)?) };
     let mut sum = channel(0)?;

@@ -12,8 +12,8 @@ use tch_losses::{
     perceptual::{
         ContentStyleLoss, EdgeFilter, EdgeLoss, FeatureDistance, FeatureExtractor, FnExtractor,
         FocalFrequencyLoss, GramNorm, ImageRange, LpipsLoss, LpipsNet, PerceptualLoss, Pooling,
-        StyleLoss, TopologyAwareLoss, TotalVariation, TotalVariationLoss, Vgg, VggKind,
-        f_gram_matrix, gram_matrix, weights,
+        RandomFilters, StyleLoss, TopologyAwareLoss, TotalVariation, TotalVariationLoss, Vgg,
+        VggKind, f_gram_matrix, gram_matrix, weights,
     },
 };
 
@@ -255,6 +255,34 @@ fn style_forgets_where_things_are_and_how_large_the_picture_is() {
 }
 
 #[test]
+fn random_filters_turn_the_gradient_back() {
+    let filters = || RandomFilters::default().sizes([1, 3, 5]).channels(3).seed(5);
+    let (x, t) = (rand(24, &[2, 3, 5, 4], Kind::Double), rand(25, &[2, 3, 5, 4], Kind::Double));
+    let perceptual = PerceptualLoss::new(filters());
+    gradcheck("random filters", &[x.copy()], |i| perceptual.forward(&i[0], &t));
+    let style = StyleLoss::new(filters());
+    gradcheck("style by random filters", &[x], |i| style.forward(&i[0], &t));
+}
+
+#[test]
+fn random_filters_are_convolutions_of_a_picture_that_goes_on_by_reflection() {
+    let filters = RandomFilters::default().sizes([3, 5]).channels(2).range(ImageRange::Normalised);
+    let x = randn(26, &[1, 3, 4, 6], Kind::Double);
+    let wider = x.reflection_pad2d([2, 2, 2, 2]);
+    let (maps, inside) = (filters.f_features(&x).unwrap(), filters.f_features(&wider).unwrap());
+    for (map, inside) in maps.iter().zip(&inside) {
+        let middle = inside.narrow(2, 2, 4).narrow(3, 2, 6);
+        assert_close("reflected", map, &middle, (1e-12, 1e-12));
+        assert!(map.min().double_value(&[]) == 0.0 && map.max().double_value(&[]) > 0.0);
+    }
+    // Linear but for the ReLU: what is cut off of x is what is left of -x.
+    let (double, less) =
+        (filters.f_features(&(&x * 2.0)).unwrap(), filters.f_features(&-&x).unwrap());
+    assert_close("scaled", &double[1], &(&maps[1] * 2.0), (1e-12, 1e-12));
+    assert_value("both signs", &(&maps[1] * &less[1]).max(), 0.0, 0.0);
+}
+
+#[test]
 fn every_range_is_the_same_picture() {
     let x = rand(12, &[1, 3, 8, 8], Kind::Double);
     let maps = |range, x: &Tensor| {
@@ -401,6 +429,18 @@ fn errors_say_what_was_expected() {
         maps(&[1, 1, 8, 8]).contains("expected images of shape [N, 3, H, W], got [1, 1, 8, 8]")
     );
     assert!(maps(&[1, 3, 7, 8]).contains("at least 8, got [1, 3, 7, 8]"));
+    let filters = |sizes: &[i64], channels, images: &[i64]| {
+        let filters = RandomFilters::default().sizes(sizes).channels(channels);
+        filters.f_features(&rand(27, images, Kind::Double)).unwrap_err().to_string()
+    };
+    assert!(filters(&[], 1, &[1, 3, 8, 8]).contains("sizes"));
+    for sizes in [[2, 3], [3, 3], [5, 3], [-1, 3]] {
+        let said = filters(&sizes, 1, &[1, 3, 8, 8]);
+        assert!(said.starts_with("RandomFilters: expected sizes"), "{said}");
+    }
+    assert!(filters(&[3], 0, &[1, 3, 8, 8]).contains("channels"));
+    assert!(filters(&[3, 9], 1, &[1, 3, 8, 4]).contains("above 4, got [1, 3, 8, 4]"));
+    assert!(filters(&[3], 1, &[1, 1, 8, 8]).contains("[N, 3, H, W]"));
     let (x, t) = (rand(20, &[1, 3, 8, 8], Kind::Double), rand(21, &[1, 3, 8, 9], Kind::Double));
     let perceptual = PerceptualLoss::new(small());
     let said = perceptual.f_forward(&x, &t).unwrap_err().to_string();

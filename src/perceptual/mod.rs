@@ -6,6 +6,7 @@ mod extractor;
 mod frequency;
 mod gradient;
 mod lpips;
+mod random_filters;
 mod style;
 mod topology;
 mod total_variation;
@@ -18,6 +19,7 @@ pub use extractor::{FeatureExtractor, Features, FnExtractor, ImageRange};
 pub use frequency::FocalFrequencyLoss;
 pub use gradient::{EdgeFilter, EdgeLoss};
 pub use lpips::{LpipsLoss, LpipsNet};
+pub use random_filters::RandomFilters;
 pub use style::{
     ContentStyleLoss, ContentStyleLosses, ContentStyleTargets, GramNorm, StyleLoss, TextureLoss,
     f_gram_matrix, gram_matrix,

@@ -14,6 +14,7 @@ pub mod labelled;
 pub mod losses;
 pub mod nets;
 pub mod parallel;
+pub mod pixels;
 pub mod plot;
 pub mod progress;
 pub mod resample;

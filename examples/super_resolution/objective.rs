@@ -12,8 +12,8 @@ use tch_losses::{
 };
 
 /// The sizes of the random filters, and how many there are of each.
-const SIZES: [i64; 4] = [3, 5, 7, 11];
-const CHANNELS: i64 = 24;
+const SIZES: [i64; 3] = [3, 5, 7];
+const CHANNELS: i64 = 16;
 
 /// A pixel loss, alone or with a perceptual one.
 #[derive(Debug)]

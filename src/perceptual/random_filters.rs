@@ -7,7 +7,7 @@ use tch::Tensor;
 
 const NAME: &str = "RandomFilters";
 /// The size from which a product of spectra is faster than a convolution.
-const WIDE: i64 = 19;
+const WIDE: i64 = 15;
 
 /// One layer of random filters of several sizes, each followed by a ReLU: features without weights.
 ///

@@ -6,8 +6,8 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 use tch_losses::{
     L1Loss, Loss,
     perceptual::{
-        ContentStyleLoss, FeatureExtractor, GramNorm, ImageRange, RandomFilters, Vgg, VggKind,
-        f_gram_matrix, weights,
+        ContentStyleLoss, FeatureExtractor, FnExtractor, GramNorm, ImageRange, RandomFilters, Vgg,
+        VggKind, f_gram_matrix, weights,
     },
 };
 
@@ -33,8 +33,13 @@ impl Objective {
         let (network, named): (Box<dyn FeatureExtractor>, String) = match &options.weights {
             None => {
                 let filters = RandomFilters::default().sizes(SIZES).channels(CHANNELS);
-                let filters = filters.seed(options.run.seed).range(ImageRange::Symmetric);
-                (Box::new(filters), "random filters, for there are no --weights".to_owned())
+                let filters = filters.seed(options.run.seed).range(ImageRange::Normalised);
+                // What is coarse is in any enlargement, and would hide what is not.
+                let fine = FnExtractor::new("random filters", move |x: &Tensor| {
+                    let coarse = x.f_avg_pool2d([9, 9], [1, 1], [4, 4], false, false, None)?;
+                    filters.f_features(&x.f_sub(&coarse)?)
+                });
+                (Box::new(fine), "random filters, for there are no --weights".to_owned())
             }
             Some(path) => {
                 let mut vs = VarStore::new(device);

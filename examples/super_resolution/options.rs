@@ -72,7 +72,7 @@ pub struct Train {
     /// lpips_alex.safetensors of scripts/export_weights.py, to measure LPIPS too
     #[arg(long)]
     pub lpips: Option<PathBuf>,
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     pub epochs: usize,
     /// Steps in an epoch
     #[arg(long, default_value_t = 60)]

@@ -22,6 +22,7 @@ import bench_torch_classification
 import bench_torch_compound
 import bench_torch_distance
 import bench_torch_images
+import bench_torch_metric_learning
 import bench_torch_overlap
 import bench_torch_regression
 
@@ -339,6 +340,7 @@ FAMILIES = [
     bench_torch_compound,
     bench_torch_distance,
     bench_torch_images,
+    bench_torch_metric_learning,
     bench_torch_overlap,
     bench_torch_regression,
 ]

@@ -173,6 +173,23 @@
 //! | [`perceptual::EdgeLoss`] | kornia `spatial_gradient`, Charbonnier | `l = √((∂x - ∂t)² + eps²)` |
 //! | [`perceptual::FocalFrequencyLoss`] | focal-frequency-loss | `l = w \|F(x) - F(t)\|²` |
 //!
+//! ## Embeddings
+//!
+//! | loss | follows | formula |
+//! |---|---|---|
+//! | [`ContrastiveLoss`] | pytorch-metric-learning `ContrastiveLoss` | `l = max(0, d - m_p) of pairs of one class, max(0, m_n - d) of two` |
+//! | [`TripletMarginLoss`] | torch.nn.TripletMarginLoss | `l = max(0, d(a, p) - d(a, n) + margin)` |
+//! | [`TripletLoss`] | pytorch-metric-learning `TripletMarginLoss` and miners, FaceNet, Hermans et al. 2017 | `the same, of triplets found in the batch` |
+//! | [`NPairLoss`] | pytorch-metric-learning `NPairsLoss` | `l = log Σ_k e^(a·p_k) - a·p` |
+//! | [`NtXentLoss`] | pytorch-metric-learning `NTXentLoss` | `l = -log (e^(s_p/τ) / (e^(s_p/τ) + Σ_n e^(s_n/τ)))` |
+//! | [`SupConLoss`] | pytorch-metric-learning `SupConLoss` | `l = log Σ_a e^(s_a/τ) - mean_p s_p/τ` |
+//! | [`CircleLoss`] | pytorch-metric-learning `CircleLoss` | `l = log(1 + Σ_n e^(γ α_n (s_n - m)) Σ_p e^(-γ α_p (s_p - 1 + m)))` |
+//! | [`MultiSimilarityLoss`] | pytorch-metric-learning `MultiSimilarityLoss` | `l = log(1 + Σ_p e^(-α (s_p - λ))) / α + log(1 + Σ_n e^(β (s_n - λ))) / β` |
+//! | [`ArcFaceLoss`] | pytorch-metric-learning `ArcFaceLoss` | `l = CE of s cos θ, with s cos(θ_y + m)` |
+//! | [`CosFaceLoss`] | pytorch-metric-learning `CosFaceLoss` | `l = CE of s cos θ, with s (cos θ_y - m)` |
+//! | [`ProxyNcaLoss`] | pytorch-metric-learning `ProxyNCALoss` | `l = ‖x - p_y‖² + log Σ_c e^(-‖x - p_c‖²)` |
+//! | [`CenterLoss`] | Wen et al. 2016 | `l = ½ ‖x - c_y‖²` |
+//!
 //! ## Variational autoencoders
 //!
 //! | loss | follows | formula |
@@ -219,6 +236,7 @@ pub mod classification;
 pub mod cuda;
 pub mod detection;
 pub mod loss;
+pub mod metric_learning;
 pub mod metrics;
 pub mod perceptual;
 pub mod regression;
@@ -246,6 +264,10 @@ pub use detection::{
 };
 pub use error::{LossError, Result};
 pub use loss::{FnLoss, Loss, LossParts, WeightedSum};
+pub use metric_learning::{
+    ArcFaceLoss, CenterLoss, CircleLoss, ContrastiveLoss, CosFaceLoss, MultiSimilarityLoss,
+    NPairLoss, NtXentLoss, ProxyNcaLoss, SupConLoss, TripletLoss, TripletMarginLoss,
+};
 pub use metrics::{MsSsimLoss, SsimLoss};
 pub use reduce::MeanOver;
 pub use regression::{

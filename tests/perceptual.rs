@@ -3,10 +3,9 @@
 mod common;
 
 use common::{
-    Case, Fixture, KINDS, assert_close, assert_finite, assert_value, device, gradcheck,
-    gradgradcheck, rand, randn, tensor, value_and_grad,
+    Case, Fixture, KINDS, assert_close, assert_finite, assert_value, deep, device, fill, gradcheck,
+    gradgradcheck, numbers, projected, rand, randn, tensor, value_and_grad,
 };
-use std::collections::BTreeMap;
 use tch::{Kind, Tensor, nn::VarStore};
 use tch_losses::{
     Loss, LossError, Reduction,
@@ -18,42 +17,6 @@ use tch_losses::{
     },
 };
 
-/// The numbers that scripts/fixtures/perceptual.py fills networks with.
-fn numbers(shape: &[i64], seed: f64) -> Tensor {
-    let count: i64 = shape.iter().product();
-    let k = Tensor::arange(count, (Kind::Double, tch::Device::Cpu));
-    let wave: Tensor = &k * 12.9898 + seed * 78.233 + &k * &k * 0.37;
-    wave.sin().view(shape)
-}
-
-/// The variables by name, without what batch normalisation counts in torchvision.
-fn fill(vs: &VarStore, prefix: &str) {
-    let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
-    // torchvision's state has a counter beside each pair of statistics, which takes a number too.
-    let mut names: Vec<String> =
-        variables.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
-    let counters = names.iter().filter(|name| name.ends_with("running_mean"));
-    let counters: Vec<String> =
-        counters.map(|name| name.replace("running_mean", "num_batches_tracked")).collect();
-    names.extend(counters);
-    names.sort();
-    tch::no_grad(|| {
-        for (i, name) in names.iter().enumerate() {
-            let Some(variable) = variables.get(name) else { continue };
-            let size = variable.size();
-            let wave = numbers(&size, i as f64);
-            let wave: Tensor = if size.len() == 4 {
-                wave * 2.0 / ((size[1] * size[2] * size[3]) as f64).sqrt()
-            } else if name.ends_with("running_var") || name.ends_with("weight") {
-                wave * 0.3 + 1.0
-            } else {
-                wave * 0.2
-            };
-            variable.shallow_clone().copy_(&wave);
-        }
-    });
-}
-
 /// A filled network in Double.
 fn vgg(kind: VggKind, layers: &[&str], range: ImageRange) -> Vgg {
     let mut vs = VarStore::new(device());
@@ -61,22 +24,6 @@ fn vgg(kind: VggKind, layers: &[&str], range: ImageRange) -> Vgg {
     vs.set_kind(Kind::Double);
     fill(&vs, "");
     vgg
-}
-
-fn projected(maps: &[Tensor]) -> Tensor {
-    let of_map = |map: &Tensor| {
-        let flat = map.flatten(1, -1);
-        let wave =
-            |seed: i32| numbers(&map.size()[1..], seed.into()).view([-1]).to_device(device());
-        let waves = Tensor::stack(&[wave(0), wave(1), wave(2)], 0);
-        flat.matmul(&waves.to_kind(map.kind()).tr())
-    };
-    Tensor::cat(&maps.iter().map(of_map).collect::<Vec<_>>(), 1)
-}
-
-/// Deep sums in Float.
-fn deep(kind: Kind) -> (f64, f64) {
-    if kind == Kind::Double { (1e-8, 1e-9) } else { (2e-3, 2e-4) }
 }
 
 fn forward(loss: &dyn Loss, case: &Case) -> Tensor {

@@ -6,6 +6,7 @@ mod classification;
 mod compound;
 mod distance;
 mod images;
+mod metric_learning;
 mod overlap;
 mod regression;
 
@@ -58,6 +59,7 @@ const FAMILIES: &[fn(&str, &Inputs) -> Option<Job>] = &[
     compound::job,
     distance::job,
     images::job,
+    metric_learning::job,
     overlap::job,
     regression::case,
 ];

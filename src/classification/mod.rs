@@ -46,6 +46,7 @@ pub use matrix::MatrixCrossEntropyLoss;
 pub use one_vs_rest::OneVsRestBceLoss;
 pub use poly::{PolyBceWithLogitsLoss, PolyCrossEntropyLoss};
 pub use soft_margin::{MultiLabelMarginLoss, MultiLabelSoftMarginLoss, SoftMarginLoss};
+pub(crate) use target::Classes;
 pub use temperature::{
     f_log_softmax_with_temperature, f_softmax_with_temperature, log_softmax_with_temperature,
     softmax_with_temperature,

@@ -34,7 +34,7 @@ pub(super) fn along_classes(numbers: &Tensor, input: &Tensor) -> Result<Tensor> 
 
 /// Class indices that can be looked up, and which of them count.
 #[derive(Debug)]
-pub(super) struct Classes {
+pub(crate) struct Classes {
     /// 0 where ignored
     class: Tensor,
     valid: Tensor,
@@ -42,7 +42,7 @@ pub(super) struct Classes {
 
 impl Classes {
     /// The classes of an input (N, C, d1, ..).
-    pub(super) fn new(
+    pub(crate) fn new(
         loss: &'static str,
         input: &Tensor,
         target: &Tensor,
@@ -56,7 +56,7 @@ impl Classes {
     }
 
     /// Of scores (N, C, d1, ..) those of the classes, (N, d1, ..).
-    pub(super) fn pick(&self, scores: &Tensor) -> Result<Tensor> {
+    pub(crate) fn pick(&self, scores: &Tensor) -> Result<Tensor> {
         Ok(scores.f_gather(1, &self.class.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?)
     }
 
@@ -72,17 +72,17 @@ impl Classes {
     }
 
     /// The classes as one dimension.
-    pub(super) fn flat(&self) -> Result<Tensor> {
+    pub(crate) fn flat(&self) -> Result<Tensor> {
         Ok(self.class.f_reshape([-1])?)
     }
 
     /// (N, 1, d1, ..), to look up along dimension 1.
-    pub(super) fn along_classes(&self) -> Result<Tensor> {
+    pub(crate) fn along_classes(&self) -> Result<Tensor> {
         Ok(self.class.f_unsqueeze(1)?)
     }
 
     /// Scores (N, C, d1, ..) with those of the classes replaced by `value`.
-    pub(super) fn put(&self, scores: &Tensor, value: f64) -> Result<Tensor> {
+    pub(crate) fn put(&self, scores: &Tensor, value: f64) -> Result<Tensor> {
         // Not by `f_scatter_value`: where an index is out of range tch panics as it drops the number.
         let class = self.along_classes()?;
         let values = Tensor::f_full(class.size(), value, (scores.f_kind()?, scores.device()))?;
@@ -90,12 +90,12 @@ impl Classes {
     }
 
     /// Which targets count.
-    pub(super) fn valid(&self) -> &Tensor {
+    pub(crate) fn valid(&self) -> &Tensor {
         &self.valid
     }
 
     /// Reduces (N, d1, ..); `Mean` is over the targets that count.
-    pub(super) fn reduce(
+    pub(crate) fn reduce(
         &self,
         name: &'static str,
         loss: Tensor,

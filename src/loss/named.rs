@@ -458,6 +458,7 @@ pub fn catalogue() -> Vec<Entry> {
         crate::detection::entries(),
         crate::adversarial::entries(),
         crate::perceptual::entries(),
+        crate::metric_learning::entries(),
         crate::variational::entries(),
         crate::metrics::entries(),
     ]

@@ -217,7 +217,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(loss: &'a str, options: &'a Options) -> Self {
+    pub(crate) fn new(loss: &'a str, options: &'a Options) -> Self {
         Reader { loss, options, known: RefCell::default() }
     }
 
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An error if an option was given that the loss did not read.
-    pub(super) fn finish<T>(&self, made: T) -> Result<T> {
+    pub(crate) fn finish<T>(&self, made: T) -> Result<T> {
         let known = self.known();
         let strange = |name: &String| !known.iter().any(|(known, _)| known == name);
         match self.options.values.keys().find(|name| strange(name)) {

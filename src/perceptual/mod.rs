@@ -1,6 +1,7 @@
 //! Losses that look at images through a network, and losses of images alone.
 
 mod content;
+mod downsample;
 mod extractor;
 mod frequency;
 mod gradient;
@@ -13,6 +14,7 @@ mod vgg;
 pub mod weights;
 
 pub use content::{ContentLoss, FeatureDistance, PerceptualLoss};
+pub use downsample::{Downsample, downsample, f_downsample, f_shift_change, shift_change};
 pub use extractor::{FeatureExtractor, Features, FnExtractor, ImageRange};
 pub use frequency::FocalFrequencyLoss;
 pub use gradient::{EdgeFilter, EdgeLoss};

@@ -2,13 +2,17 @@
 //! safe files, interruption.
 
 pub mod ahead;
+pub mod augment;
 pub mod builtin;
 pub mod draw;
+pub mod features;
 pub mod files;
 pub mod images;
 pub mod interrupt;
 pub mod issues;
+pub mod labelled;
 pub mod losses;
+pub mod nets;
 pub mod parallel;
 pub mod pixels;
 pub mod plot;

@@ -1,6 +1,6 @@
 //! Random changes of a batch of training images, on the device that it is on.
 
-use examples_support::rng::Rng;
+use crate::rng::Rng;
 use rand::Rng as _;
 use tch::{Kind, Tensor};
 
@@ -59,7 +59,7 @@ impl Augment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use examples_support::rng::seeded;
+    use crate::rng::seeded;
     use tch::Device;
 
     const NONE: Augment =

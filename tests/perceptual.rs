@@ -234,6 +234,9 @@ fn content_and_style_are_the_two_losses_of_one_pass() {
     assert_close("style", &parts.style, &expected_style, (1e-12, 0.0));
     let total = expected_content * 2.0 + expected_style * 30.0;
     assert_close("total", &parts.total, &total, (1e-12, 0.0));
+    let one = both.forward(&x, &both.f_targets(&content, &content).unwrap());
+    let two = both.forward(&x, &both.f_targets(&content, &content.copy()).unwrap());
+    assert_close("one picture for both", &one.total, &two.total, (0.0, 0.0));
     let error = both.content_layers([2]).f_targets(&content, &style).unwrap_err().to_string();
     assert!(error.contains("got 2 of 2"), "{error}");
 }

@@ -209,10 +209,11 @@ fn known(term: &Term, options: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use examples_support::testing::assert_has;
+    use examples_support::testing::{assert_has, drawing};
 
     #[test]
     fn every_pair_of_the_catalogue_is_an_objective() {
+        let _draws = drawing();
         let registry = Registry::default();
         let pairs: Vec<_> = registry.entries().iter().filter(|entry| entry.is_pair()).collect();
         assert!(pairs.len() > 10);
@@ -224,6 +225,7 @@ mod tests {
 
     #[test]
     fn papers_name_a_pair_and_what_is_added() {
+        let _draws = drawing();
         let gp = Objective::new("wgan_gp(lambda=5)").unwrap();
         assert!(gp.wasserstein && gp.clip.is_none());
         assert!(matches!(gp.penalties[..], [Penalty::Gradient(_)]));
@@ -241,6 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_before_training() {
+        let _draws = drawing();
         let error = |text: &str| format!("{:#}", Objective::new(text).unwrap_err());
         assert_has(&error("hinj"), &["--loss \"hinj\"", "did you mean hinge"]);
         assert_has(&error("hinge + gpp"), &["no `gpp` to add", "dragan"]);

@@ -54,7 +54,7 @@ pub struct Train {
     #[arg(long)]
     pub n_critic: Option<u64>,
     /// Epochs
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 10)]
     pub epochs: usize,
     /// Steps of the generator in an epoch
     #[arg(long, default_value_t = 100)]

@@ -424,7 +424,7 @@ mod tests {
     use clap::Parser;
     use examples_support::{
         run::RunOptions,
-        testing::{Folder, assert_has},
+        testing::{Folder, assert_has, drawing, drawing_alone},
         train::Checkpoint,
     };
     use std::path::Path;
@@ -451,6 +451,7 @@ mod tests {
 
     #[test]
     fn a_run_goes_down_saves_and_resumes() {
+        let _draws = drawing();
         let folder = Folder::new("gan-digits");
         let run_folder = folder.path("runs/gan/run");
         let never = Interrupt::default();
@@ -485,6 +486,7 @@ mod tests {
 
     #[test]
     fn resuming_is_as_good_as_never_stopping() {
+        let _draws = drawing_alone();
         let folder = Folder::new("gan-exact");
         let loss = "--loss hinge + spectral_norm + gp";
         let options = options(&folder, &format!("{loss}|--epochs 3|--steps 4|--batch 16"));
@@ -516,6 +518,7 @@ mod tests {
 
     #[test]
     fn images_without_classes_train_without_a_distance() {
+        let _draws = drawing();
         let folder = Folder::new("gan-folder");
         for i in 0..8 {
             folder.image(&format!("data/{i}.png"), 20 + i, 18);
@@ -534,6 +537,7 @@ mod tests {
 
     #[test]
     fn clipping_keeps_the_weights_of_the_critic_small() {
+        let _draws = drawing();
         let folder = Folder::new("gan-clip");
         let options = options(&folder, "--loss wasserstein|--epochs 1|--steps 2|--n-critic 2");
         let data = open(&options).unwrap();
@@ -548,6 +552,7 @@ mod tests {
 
     #[test]
     fn losses_are_compared_and_those_that_went_wrong_told() {
+        let _draws = drawing();
         let folder = Folder::new("gan-compare");
         let line = "--epochs 1|--steps 3|--name all|--compare minmax, least_squares";
         let options = options(&folder, line);
@@ -583,6 +588,7 @@ mod tests {
 
     #[test]
     fn wrong_options_name_themselves() {
+        let _draws = drawing();
         let folder = Folder::new("gan-options");
         for (wrong, named) in [
             ("--img 2", "--img"),

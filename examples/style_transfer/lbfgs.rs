@@ -99,7 +99,7 @@ impl Lbfgs {
             shares.push(share);
         }
         if let Some((s, y)) = self.history.last() {
-            direction = direction * (dot(s, y) / dot(y, y));
+            direction *= dot(s, y) / dot(y, y);
         }
         for ((s, y), share) in self.history.iter().zip(shares.iter().rev()) {
             direction += s * (share - dot(y, &direction) / dot(s, y));

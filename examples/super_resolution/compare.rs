@@ -171,6 +171,7 @@ mod tests {
         table::Table,
         testing::{Folder, assert_has},
     };
+    use image::Rgb;
 
     fn cli(line: &str) -> Command {
         Cli::parse_from(line.split_whitespace()).command
@@ -203,7 +204,13 @@ mod tests {
     fn both_losses_go_down_and_a_run_resumes() {
         let folder = Folder::new("both");
         let never = Interrupt::default();
-        let line = "--scale 2 --lr 4e-3 --epochs";
+        // Bars too thin for a bicubic enlargement.
+        for i in 0..4 {
+            let bar = |x, _| Rgb(if (x + i) % 6 < 3 { [230, 200, 90] } else { [20, 30, 60] });
+            RgbImage::from_fn(64, 48, bar).save(folder.place(&format!("bars/{i}.png"))).unwrap();
+        }
+        let data = folder.path("bars").display().to_string();
+        let line = &format!("--data {data} --scale 2 --lr 4e-3 --epochs");
         run(&options(&folder, &format!("{line} 2")), &never).unwrap();
         let again = run(&options(&folder, &format!("{line} 3")), &never).unwrap_err().to_string();
         assert_has(&again, &["--resume", "--overwrite"]);
@@ -221,7 +228,8 @@ mod tests {
             &text,
             &["method,psnr,ssim,sharpness,lpips\nbicubic,", "\npixel,", "\nperceptual,"],
         );
-        let other = run(&options(&folder, "--scale 4 --epochs 5 --resume"), &never).unwrap_err();
+        let other =
+            run(&options(&folder, &format!("{line} 5 --scale 4 --resume")), &never).unwrap_err();
         assert_has(&format!("{other:#}"), &["cannot go on from", "--scale 2"]);
 
         folder.image("small.png", 20, 12);
@@ -276,5 +284,6 @@ mod tests {
             let error = run(&options(&folder, wrong), &Interrupt::default()).unwrap_err();
             assert_has(&format!("{error:#}"), named);
         }
+        assert!(!folder.path("runs").exists());
     }
 }

@@ -6,14 +6,14 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 use tch_losses::{
     L1Loss, Loss,
     perceptual::{
-        ContentStyleLoss, FeatureExtractor, GramNorm, ImageRange, RandomFilters, Vgg, VggKind,
-        f_gram_matrix, weights,
+        ContentStyleLoss, FeatureExtractor, FnExtractor, GramNorm, ImageRange, RandomFilters, Vgg,
+        VggKind, f_gram_matrix, weights,
     },
 };
 
 /// The sizes of the random filters, and how many there are of each.
-const SIZES: [i64; 4] = [3, 5, 7, 11];
-const CHANNELS: i64 = 24;
+const SIZES: [i64; 3] = [3, 5, 7];
+const CHANNELS: i64 = 16;
 
 /// A pixel loss, alone or with a perceptual one.
 #[derive(Debug)]
@@ -33,8 +33,13 @@ impl Objective {
         let (network, named): (Box<dyn FeatureExtractor>, String) = match &options.weights {
             None => {
                 let filters = RandomFilters::default().sizes(SIZES).channels(CHANNELS);
-                let filters = filters.seed(options.run.seed).range(ImageRange::Symmetric);
-                (Box::new(filters), "random filters, for there are no --weights".to_owned())
+                let filters = filters.seed(options.run.seed).range(ImageRange::Normalised);
+                // What is coarse is in any enlargement, and would hide what is not.
+                let fine = FnExtractor::new("random filters", move |x: &Tensor| {
+                    let coarse = x.f_avg_pool2d([9, 9], [1, 1], [4, 4], false, false, None)?;
+                    filters.f_features(&x.f_sub(&coarse)?)
+                });
+                (Box::new(fine), "random filters, for there are no --weights".to_owned())
             }
             Some(path) => {
                 let mut vs = VarStore::new(device);

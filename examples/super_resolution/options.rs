@@ -63,16 +63,16 @@ pub struct Train {
     /// Layers of VGG19 that the perceptual loss compares
     #[arg(long, value_delimiter = ',', default_value = "relu1_2,relu2_2,relu3_4")]
     pub layers: Vec<String>,
-    /// Weight of the features in the perceptual loss
-    #[arg(long, default_value_t = 1.0)]
+    /// Weight of the features in the perceptual loss, whose distance is 1 where there are none
+    #[arg(long, default_value_t = 0.05)]
     pub content_weight: f64,
-    /// Weight of their Gram matrices
-    #[arg(long, default_value_t = 1.0)]
+    /// Weight of their Gram matrices, whose distance is 1 where there are none
+    #[arg(long, default_value_t = 0.1)]
     pub texture_weight: f64,
     /// lpips_alex.safetensors of scripts/export_weights.py, to measure LPIPS too
     #[arg(long)]
     pub lpips: Option<PathBuf>,
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     pub epochs: usize,
     /// Steps in an epoch
     #[arg(long, default_value_t = 60)]

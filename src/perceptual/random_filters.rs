@@ -7,7 +7,7 @@ use tch::Tensor;
 
 const NAME: &str = "RandomFilters";
 /// The size from which a product of spectra is faster than a convolution.
-const WIDE: i64 = 19;
+const WIDE: i64 = 15;
 
 /// One layer of random filters of several sizes, each followed by a ReLU: features without weights.
 ///
@@ -15,10 +15,9 @@ const WIDE: i64 = 19;
 /// φ_k = relu(w_k ∗ x),   w_k uniform in ±√2 / k: (channels, 3, k, k), for each k of the sizes
 /// ```
 ///
-/// The Gram matrices of such maps describe a stationary texture about as well as those of a trained
-/// network, so [`StyleLoss`](super::StyleLoss) makes gravel, grass or bark of noise with nothing to
-/// download. They know nothing of things: for the content of a picture, take a trained
-/// [`Vgg`](super::Vgg).
+/// Gram matrices of such maps say enough of a stationary texture for [`StyleLoss`](super::StyleLoss) to
+/// make gravel, grass or bricks of noise with nothing to download. They know nothing of things: for the
+/// content of a picture, take a trained [`Vgg`](super::Vgg).
 ///
 /// | option | default | meaning |
 /// |---|---|---|

@@ -375,13 +375,16 @@ impl<E: FeatureExtractor> ContentStyleLoss<E> {
 
     /// The maps of the content and the style picture.
     pub fn f_targets(&self, content: &Tensor, style: &Tensor) -> Result<ContentStyleTargets> {
-        let maps = |images, layers: &Option<Vec<usize>>| -> Result<Features> {
-            let all = Features::of(&*self.extractor, images)?;
-            Ok(Features(Self::pick(all.maps(), layers.as_deref())?))
+        let of_content = Features::of(&*self.extractor, content)?;
+        // One picture for both is looked at once.
+        let other = match std::ptr::eq(content, style) {
+            true => None,
+            false => Some(Features::of(&*self.extractor, style)?),
         };
+        let of_style = other.as_ref().unwrap_or(&of_content).maps();
         Ok(ContentStyleTargets {
-            content: maps(content, &self.content_layers)?,
-            style: maps(style, &self.style_layers)?,
+            style: Features(Self::pick(of_style, self.style_layers.as_deref())?),
+            content: Features(Self::pick(of_content.maps(), self.content_layers.as_deref())?),
         })
     }
 

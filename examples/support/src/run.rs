@@ -64,6 +64,7 @@ impl RunOptions {
     /// The folder `runs/<job>/<name>/<part>` of one run of several, and whether it is to be gone on
     /// with: with `--resume`, those that were not begun begin.
     pub fn part(&self, job: &str, part: &str) -> Result<(PathBuf, bool)> {
+        files::check_name(&self.name)?;
         let root = self.runs.join(job);
         let resume = self.resume && root.join(&self.name).join(part).join(LAST).exists();
         let existing = match self.existing() {

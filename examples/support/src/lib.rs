@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod issues;
 pub mod losses;
 pub mod parallel;
+pub mod pixels;
 pub mod plot;
 pub mod progress;
 pub mod resample;

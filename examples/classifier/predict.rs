@@ -1,12 +1,12 @@
 //! Classes of images of the user's.
 
 use crate::{
-    data::store::{self, planes},
+    data::store::{self, planes, square},
     options::{Output, Predict},
     weights,
 };
 use anyhow::{Result, bail};
-use examples_support::{files, images, resample::square, train};
+use examples_support::{files, images, train};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write};
 use tch::{Kind, no_grad_guard};

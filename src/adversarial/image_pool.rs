@@ -58,6 +58,23 @@ impl ImagePool {
         ImagePool { size, images: Vec::new(), state: seed }
     }
 
+    /// A pool that goes on from the [`state`](Self::state) and the [`images`](Self::images) of another,
+    /// as from a checkpoint. More images than `size` are left out.
+    pub fn restore(size: usize, state: u64, mut images: Vec<Tensor>) -> Self {
+        images.truncate(size);
+        ImagePool { size, images, state }
+    }
+
+    /// The kept images, to save.
+    pub fn images(&self) -> &[Tensor] {
+        &self.images
+    }
+
+    /// From which the next choices are drawn, to save: at first the seed.
+    pub fn state(&self) -> u64 {
+        self.state
+    }
+
     /// How many images are kept.
     pub fn len(&self) -> usize {
         self.images.len()

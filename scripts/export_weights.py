@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Converts weights of torchvision and lpips into weights/NAME.safetensors, with the names that the crate's networks have.
+"""Converts weights of torchvision, lpips and pytorch-fid into weights/NAME.safetensors, with the names that the crate's networks have.
 
     python scripts/export_weights.py NAME [NAME ...] [--checkpoint FILE] [--random SEED] [--out FOLDER]
 
-NAME is vgg16, vgg16_bn, vgg19, vgg19_bn, lpips_alex or lpips_vgg. torchvision fetches its checkpoint by itself; where there
-is no network, --checkpoint takes the .pth file (of the trunk, for lpips). The heads of lpips come with its package. --random
-makes seeded random weights instead, to try the way without any file. Prints the checksum of what it writes.
+NAME is vgg16, vgg16_bn, vgg19, vgg19_bn, lpips_alex, lpips_vgg or inception_fid. torchvision fetches its checkpoint by itself;
+where there is no network, --checkpoint takes the .pth file (of the trunk, for lpips). The heads of lpips come with its package.
+inception_fid always takes --checkpoint: pt_inception-2015-12-05-6726825d.pth of pytorch-fid's releases. --random makes seeded
+random weights instead, to try the way without any file. Prints the checksum of what it writes.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import torchvision
 from safetensors.torch import save_file
 
 TRUNKS = {"lpips_alex": "alexnet", "lpips_vgg": "vgg16"}
-NAMES = ["vgg16", "vgg16_bn", "vgg19", "vgg19_bn", *TRUNKS]
+INCEPTION = "inception_fid"
+NAMES = ["vgg16", "vgg16_bn", "vgg19", "vgg19_bn", *TRUNKS, INCEPTION]
 
 
 def main():
@@ -37,10 +39,9 @@ def main():
 
 
 def export(name, options):
-    features, source = trunk(TRUNKS.get(name, name), options)
-    tensors = features
+    tensors, source = inception(options) if name == INCEPTION else trunk(TRUNKS.get(name, name), options)
     if name in TRUNKS:
-        tensors = {f"trunk.{key}": tensor for key, tensor in features.items()}
+        tensors = {f"trunk.{key}": tensor for key, tensor in tensors.items()}
         tensors.update(heads(name.removeprefix("lpips_")))
     tensors = {key: tensor.detach().float().contiguous() for key, tensor in sorted(tensors.items())}
     options.out.mkdir(parents=True, exist_ok=True)
@@ -59,21 +60,48 @@ def trunk(name, options):
         torch.manual_seed(options.random)
         state, source = make(weights=None).state_dict(), f"random numbers of seed {options.random}"
     elif options.checkpoint:
-        try:
-            state = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:
-            sys.exit(f"export_weights: {options.checkpoint}: {error}")
-        source = options.checkpoint.name
-        expected = {key: tensor.shape for key, tensor in make(weights=None).state_dict().items() if key.startswith("features.")}
-        wrong = [key for key, shape in expected.items() if key not in state or state[key].shape != shape]
-        if wrong:
-            sys.exit(f"export_weights: {options.checkpoint} is no checkpoint of {name}: {wrong[0]} is missing or of another shape")
+        expected = {key: tensor for key, tensor in make(weights=None).state_dict().items() if key.startswith("features.")}
+        state, source = checkpoint(options.checkpoint, name, expected), options.checkpoint.name
     else:
         try:
             state, source = make(weights="IMAGENET1K_V1").state_dict(), f"torchvision {name} IMAGENET1K_V1"
         except Exception as error:
             sys.exit(f"export_weights: torchvision could not fetch {name} ({error}); give its .pth file with --checkpoint")
     return {key: tensor for key, tensor in state.items() if key.startswith("features.") and not key.endswith("num_batches_tracked")}, source
+
+
+def inception(options):
+    """TensorFlow's network of 2015 in torchvision's layout, as pytorch-fid has it, without counters."""
+    make = lambda: torchvision.models.inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
+    if options.random is not None:
+        torch.manual_seed(options.random)
+        state, source = make().state_dict(), f"random numbers of seed {options.random}"
+        for key, tensor in state.items():
+            if key.endswith("conv.weight"):
+                torch.nn.init.kaiming_normal_(tensor, nonlinearity="relu")
+    elif options.checkpoint:
+        expected = {key: tensor for key, tensor in make().state_dict().items() if not key.endswith("num_batches_tracked")}
+        state, source = checkpoint(options.checkpoint, INCEPTION, expected), options.checkpoint.name
+        state = {key: state[key] for key in expected}
+    else:
+        sys.exit(
+            f"export_weights: {INCEPTION} takes --checkpoint pt_inception-2015-12-05-6726825d.pth, from the releases of "
+            "pytorch-fid (where that has run, it is in torch's folder of checkpoints), or --random SEED"
+        )
+    return {key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")}, source
+
+
+def checkpoint(path, name, expected):
+    """The state of a .pth file that has all that is expected."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        sys.exit(f"export_weights: {path}: {str(error).splitlines()[0]}")
+    is_state = isinstance(state, dict)
+    wrong = [key for key, tensor in expected.items() if not is_state or key not in state or state[key].shape != tensor.shape]
+    if wrong:
+        sys.exit(f"export_weights: {path} is no checkpoint of {name}: {wrong[0]} is missing or of another shape")
+    return state
 
 
 def heads(net):

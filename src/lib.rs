@@ -227,6 +227,7 @@
 
 mod check;
 mod error;
+mod random;
 mod reduce;
 
 pub mod adversarial;

@@ -3,56 +3,19 @@
 mod common;
 
 use common::{
-    Case, Fixture, KINDS, assert_close, assert_finite, assert_value, device, gradcheck,
-    gradgradcheck, rand, randn, tensor, value_and_grad,
+    Case, Fixture, KINDS, assert_close, assert_finite, assert_value, deep, device, fill, gradcheck,
+    gradgradcheck, numbers, projected, rand, randn, tensor, value_and_grad,
 };
-use std::collections::BTreeMap;
 use tch::{Kind, Tensor, nn::VarStore};
 use tch_losses::{
     Loss, LossError, Reduction,
     perceptual::{
         ContentStyleLoss, EdgeFilter, EdgeLoss, FeatureDistance, FeatureExtractor, FnExtractor,
         FocalFrequencyLoss, GramNorm, ImageRange, LpipsLoss, LpipsNet, PerceptualLoss, Pooling,
-        StyleLoss, TopologyAwareLoss, TotalVariation, TotalVariationLoss, Vgg, VggKind,
-        f_gram_matrix, gram_matrix, weights,
+        RandomFilters, StyleLoss, TopologyAwareLoss, TotalVariation, TotalVariationLoss, Vgg,
+        VggKind, f_gram_matrix, gram_matrix, weights,
     },
 };
-
-/// The numbers that scripts/fixtures/perceptual.py fills networks with.
-fn numbers(shape: &[i64], seed: f64) -> Tensor {
-    let count: i64 = shape.iter().product();
-    let k = Tensor::arange(count, (Kind::Double, tch::Device::Cpu));
-    let wave: Tensor = &k * 12.9898 + seed * 78.233 + &k * &k * 0.37;
-    wave.sin().view(shape)
-}
-
-/// The variables by name, without what batch normalisation counts in torchvision.
-fn fill(vs: &VarStore, prefix: &str) {
-    let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
-    // torchvision's state has a counter beside each pair of statistics, which takes a number too.
-    let mut names: Vec<String> =
-        variables.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
-    let counters = names.iter().filter(|name| name.ends_with("running_mean"));
-    let counters: Vec<String> =
-        counters.map(|name| name.replace("running_mean", "num_batches_tracked")).collect();
-    names.extend(counters);
-    names.sort();
-    tch::no_grad(|| {
-        for (i, name) in names.iter().enumerate() {
-            let Some(variable) = variables.get(name) else { continue };
-            let size = variable.size();
-            let wave = numbers(&size, i as f64);
-            let wave: Tensor = if size.len() == 4 {
-                wave * 2.0 / ((size[1] * size[2] * size[3]) as f64).sqrt()
-            } else if name.ends_with("running_var") || name.ends_with("weight") {
-                wave * 0.3 + 1.0
-            } else {
-                wave * 0.2
-            };
-            variable.shallow_clone().copy_(&wave);
-        }
-    });
-}
 
 /// A filled network in Double.
 fn vgg(kind: VggKind, layers: &[&str], range: ImageRange) -> Vgg {
@@ -61,22 +24,6 @@ fn vgg(kind: VggKind, layers: &[&str], range: ImageRange) -> Vgg {
     vs.set_kind(Kind::Double);
     fill(&vs, "");
     vgg
-}
-
-fn projected(maps: &[Tensor]) -> Tensor {
-    let of_map = |map: &Tensor| {
-        let flat = map.flatten(1, -1);
-        let wave =
-            |seed: i32| numbers(&map.size()[1..], seed.into()).view([-1]).to_device(device());
-        let waves = Tensor::stack(&[wave(0), wave(1), wave(2)], 0);
-        flat.matmul(&waves.to_kind(map.kind()).tr())
-    };
-    Tensor::cat(&maps.iter().map(of_map).collect::<Vec<_>>(), 1)
-}
-
-/// Deep sums in Float.
-fn deep(kind: Kind) -> (f64, f64) {
-    if kind == Kind::Double { (1e-8, 1e-9) } else { (2e-3, 2e-4) }
 }
 
 fn forward(loss: &dyn Loss, case: &Case) -> Tensor {
@@ -287,6 +234,9 @@ fn content_and_style_are_the_two_losses_of_one_pass() {
     assert_close("style", &parts.style, &expected_style, (1e-12, 0.0));
     let total = expected_content * 2.0 + expected_style * 30.0;
     assert_close("total", &parts.total, &total, (1e-12, 0.0));
+    let one = both.forward(&x, &both.f_targets(&content, &content).unwrap());
+    let two = both.forward(&x, &both.f_targets(&content, &content.copy()).unwrap());
+    assert_close("one picture for both", &one.total, &two.total, (0.0, 0.0));
     let error = both.content_layers([2]).f_targets(&content, &style).unwrap_err().to_string();
     assert!(error.contains("got 2 of 2"), "{error}");
 }
@@ -305,6 +255,34 @@ fn style_forgets_where_things_are_and_how_large_the_picture_is() {
     let loss = StyleLoss::new(pixels());
     assert_value("shuffled", &loss.forward(&x, &shuffled), 0.0, 1e-20);
     assert_value("twice the picture", &loss.forward(&x, &twice), 0.0, 1e-20);
+}
+
+#[test]
+fn random_filters_turn_the_gradient_back() {
+    let filters = || RandomFilters::default().sizes([1, 3, 5]).channels(3).seed(5);
+    let (x, t) = (rand(24, &[2, 3, 5, 4], Kind::Double), rand(25, &[2, 3, 5, 4], Kind::Double));
+    let perceptual = PerceptualLoss::new(filters());
+    gradcheck("random filters", &[x.copy()], |i| perceptual.forward(&i[0], &t));
+    let style = StyleLoss::new(filters());
+    gradcheck("style by random filters", &[x], |i| style.forward(&i[0], &t));
+}
+
+#[test]
+fn random_filters_are_convolutions_of_a_picture_that_goes_on_by_reflection() {
+    let filters = RandomFilters::default().sizes([3, 5]).channels(2).range(ImageRange::Normalised);
+    let x = randn(26, &[1, 3, 4, 6], Kind::Double);
+    let wider = x.reflection_pad2d([2, 2, 2, 2]);
+    let (maps, inside) = (filters.f_features(&x).unwrap(), filters.f_features(&wider).unwrap());
+    for (map, inside) in maps.iter().zip(&inside) {
+        let middle = inside.narrow(2, 2, 4).narrow(3, 2, 6);
+        assert_close("reflected", map, &middle, (1e-12, 1e-12));
+        assert!(map.min().double_value(&[]) == 0.0 && map.max().double_value(&[]) > 0.0);
+    }
+    // Linear but for the ReLU: what is cut off of x is what is left of -x.
+    let (double, less) =
+        (filters.f_features(&(&x * 2.0)).unwrap(), filters.f_features(&-&x).unwrap());
+    assert_close("scaled", &double[1], &(&maps[1] * 2.0), (1e-12, 1e-12));
+    assert_value("both signs", &(&maps[1] * &less[1]).max(), 0.0, 0.0);
 }
 
 #[test]
@@ -454,6 +432,18 @@ fn errors_say_what_was_expected() {
         maps(&[1, 1, 8, 8]).contains("expected images of shape [N, 3, H, W], got [1, 1, 8, 8]")
     );
     assert!(maps(&[1, 3, 7, 8]).contains("at least 8, got [1, 3, 7, 8]"));
+    let filters = |sizes: &[i64], channels, images: &[i64]| {
+        let filters = RandomFilters::default().sizes(sizes).channels(channels);
+        filters.f_features(&rand(27, images, Kind::Double)).unwrap_err().to_string()
+    };
+    assert!(filters(&[], 1, &[1, 3, 8, 8]).contains("sizes"));
+    for sizes in [[2, 3], [3, 3], [5, 3], [-1, 3]] {
+        let said = filters(&sizes, 1, &[1, 3, 8, 8]);
+        assert!(said.starts_with("RandomFilters: expected sizes"), "{said}");
+    }
+    assert!(filters(&[3], 0, &[1, 3, 8, 8]).contains("channels"));
+    assert!(filters(&[3, 9], 1, &[1, 3, 8, 4]).contains("above 4, got [1, 3, 8, 4]"));
+    assert!(filters(&[3], 1, &[1, 1, 8, 8]).contains("[N, 3, H, W]"));
     let (x, t) = (rand(20, &[1, 3, 8, 8], Kind::Double), rand(21, &[1, 3, 8, 9], Kind::Double));
     let perceptual = PerceptualLoss::new(small());
     let said = perceptual.f_forward(&x, &t).unwrap_err().to_string();

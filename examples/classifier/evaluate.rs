@@ -1,14 +1,17 @@
 //! Accuracy and calibration of a network on a validation split.
 
 use crate::{
-    data::{Dataset, store::Store},
     model::Classifier,
     objective::{Link, Objective},
     options::Eval,
     report, weights,
 };
 use anyhow::{Result, ensure};
-use examples_support::{progress::Progress, train};
+use examples_support::{
+    labelled::{Dataset, store::Store},
+    progress::Progress,
+    train,
+};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor, no_grad_guard};
 use tch_losses::metrics::{Calibration, ConfusionMatrix};

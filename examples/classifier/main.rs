@@ -7,7 +7,6 @@
 //!     cargo run --release --example classifier -- predict --weights runs/classifier/run/best.safetensors photo.jpg
 
 mod compare;
-mod data;
 mod evaluate;
 mod model;
 mod objective;

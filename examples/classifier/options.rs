@@ -1,9 +1,13 @@
 //! The command line.
 
-use crate::data::{Format, Spec, augment::Augment};
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use examples_support::{losses, run::RunOptions};
+use examples_support::{
+    augment::Augment,
+    labelled::{DataOptions, Format},
+    losses,
+    run::{RunOptions, positive, within},
+};
 use std::path::PathBuf;
 
 /// Trains, evaluates and runs a small image classifier.
@@ -24,52 +28,10 @@ pub enum Command {
     Predict(Predict),
 }
 
-/// Where the images are.
-#[derive(Debug, Clone, Args)]
-pub struct Data {
-    /// `builtin`, a folder of IDX files (MNIST), a folder with a folder of images per class, or one
-    /// with such folders for training and validation
-    #[arg(long, default_value = "builtin")]
-    pub data: String,
-    /// How the data are laid out; found out from the path if not given
-    #[arg(long, value_enum)]
-    pub format: Option<Format>,
-    /// Name of the training split: a folder, or what IDX files begin with
-    #[arg(long, default_value = "train")]
-    pub train_split: String,
-    /// Name of the validation split
-    #[arg(long, default_value = "val")]
-    pub val_split: String,
-    /// Hold out this share of each class for validation, chosen by --seed; 1 to evaluate on all [0.2 for
-    /// a folder without splits]
-    #[arg(long)]
-    pub val_share: Option<f64>,
-    /// Class names in order, separated by commas; those of the data if not given
-    #[arg(long, value_delimiter = ',')]
-    pub classes: Option<Vec<String>>,
-    /// Leave unreadable images out instead of stopping
-    #[arg(long)]
-    pub skip_unreadable: bool,
-}
-
-impl Data {
-    pub fn spec(&self, seed: u64) -> Spec {
-        Spec {
-            data: self.data.clone(),
-            format: self.format,
-            train_split: self.train_split.clone(),
-            val_split: self.val_split.clone(),
-            val_share: self.val_share,
-            classes: self.classes.clone(),
-            seed,
-        }
-    }
-}
-
 #[derive(Debug, Clone, Args)]
 pub struct Train {
     #[command(flatten)]
-    pub data: Data,
+    pub data: DataOptions,
     /// The loss, by name, with options, or a sum: `ce(label_smoothing=0.1) + 0.5*focal(gamma=1)`;
     /// the example `catalogue` lists them
     #[arg(long, default_value = "cross_entropy")]
@@ -175,13 +137,6 @@ impl Train {
     }
 
     pub fn check(&self) -> Result<()> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            ensure!(
-                value >= low && value <= high,
-                "--{option}: expected {low} to {high}, got {value}"
-            );
-            Ok(())
-        };
         if let Some(img) = self.img {
             within("img", img.into(), 4.0, 1024.0)?;
         }
@@ -196,7 +151,7 @@ impl Train {
             let least = if option == "batch" { 2 } else { 1 };
             ensure!(value > 0, "--{option}: expected at least {least}");
         }
-        ensure!(self.lr > 0.0 && self.lr.is_finite(), "--lr: expected above 0, got {}", self.lr);
+        positive("lr", self.lr)?;
         within("width", self.width, 0.05, 16.0)?;
         within("lr-last", self.lr_last, 0.0, 1.0)?;
         within("warmup", self.warmup, 0.0, 1e6)?;
@@ -214,7 +169,7 @@ impl Train {
 #[derive(Debug, Args)]
 pub struct Eval {
     #[command(flatten)]
-    pub data: Data,
+    pub data: DataOptions,
     /// best.safetensors or last.safetensors of a run
     #[arg(long)]
     pub weights: PathBuf,

@@ -1,12 +1,15 @@
 //! Classes of images of the user's.
 
 use crate::{
-    data::store::{self, planes, square},
     options::{Output, Predict},
     weights,
 };
 use anyhow::{Result, bail};
-use examples_support::{files, images, train};
+use examples_support::{
+    files, images,
+    labelled::store::{self, planes, square},
+    train,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write};
 use tch::{Kind, no_grad_guard};

@@ -1,9 +1,10 @@
 //! What a run leaves behind: results.csv, curves, confusion matrix, reliability diagram, mistakes.
 
-use crate::{data::store::Store, evaluate::Outcome};
+use crate::evaluate::Outcome;
 use anyhow::Result;
 use examples_support::{
     draw, files,
+    labelled::store::Store,
     plot::{self, Bar, Chart, Panel, Reliability},
     png,
     table::Table,

@@ -1,7 +1,6 @@
 //! The training loop.
 
 use crate::{
-    data::{Dataset, Format, augment::Augment, store::Store},
     evaluate::{self, How, Outcome},
     model::Classifier,
     objective::Objective,
@@ -11,7 +10,12 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use examples_support::{
+    augment::Augment,
     interrupt::Interrupt,
+    labelled::{
+        Dataset, Format,
+        store::{Store, set_threads},
+    },
     progress::{Progress, clock},
     rng::seeded,
     run::{self, BEST, CURVES, LAST, RESULTS, Trainer},
@@ -24,8 +28,6 @@ use tch::{Device, Kind, Tensor};
 
 /// Updates over which the moving average forgets the beginning.
 const EMA_RAMP: f64 = 50.0;
-/// Images of so few pixels a side are computed faster by one thread than shared out to several.
-const SMALL: u32 = 24;
 
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     let data = Data::open(options)?;
@@ -54,9 +56,7 @@ impl Data {
         println!("train: {}\nval:   {}", training.summary(), validation.summary());
         let size = training.size().map_or(64, |(width, height)| width.min(height));
         let side = options.img.unwrap_or(size);
-        if let Some(threads) = options.threads.or((side < SMALL).then_some(1)) {
-            tch::set_num_threads(threads.min(1024) as i32);
-        }
+        set_threads(options.threads, side);
         let store = |data| Store::fill(data, side, options.data.skip_unreadable).map(Arc::new);
         Ok(Data { training: store(training)?, validation: store(validation)?, format, device })
     }

@@ -1,6 +1,6 @@
 //! A history of generated images.
 
-use crate::{LossError, Result, check, error::unwrap};
+use crate::{LossError, Result, check, error::unwrap, random::split_mix};
 use tch::Tensor;
 
 /// A history of generated images for the discriminator's step, so that it does not forget what the
@@ -58,6 +58,23 @@ impl ImagePool {
         ImagePool { size, images: Vec::new(), state: seed }
     }
 
+    /// A pool that goes on from the [`state`](Self::state) and the [`images`](Self::images) of another,
+    /// as from a checkpoint. More images than `size` are left out.
+    pub fn restore(size: usize, state: u64, mut images: Vec<Tensor>) -> Self {
+        images.truncate(size);
+        ImagePool { size, images, state }
+    }
+
+    /// The kept images, to save.
+    pub fn images(&self) -> &[Tensor] {
+        &self.images
+    }
+
+    /// From which the next choices are drawn, to save: at first the seed.
+    pub fn state(&self) -> u64 {
+        self.state
+    }
+
     /// How many images are kept.
     pub fn len(&self) -> usize {
         self.images.len()
@@ -113,13 +130,9 @@ impl ImagePool {
         unwrap(self.f_query(images))
     }
 
-    /// A whole number below `below`: SplitMix64, scaled.
+    /// A whole number below `below`.
     fn draw(&mut self, below: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.state;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
+        let bits = split_mix(&mut self.state);
         ((u128::from(bits) * u128::from(below)) >> 64) as u64
     }
 }

@@ -5,10 +5,13 @@ mod cl_dice;
 mod coco;
 mod confusion;
 mod coverage;
+mod fid;
 mod frechet;
+mod inception;
 mod inception_score;
 mod kernel_distance;
 mod psnr;
+mod resize;
 mod retrieval;
 mod ssim;
 mod surface;
@@ -20,13 +23,16 @@ pub use coco::{
 };
 pub use confusion::ConfusionMatrix;
 pub use coverage::{ManifoldMetrics, f_manifold_metrics, manifold_metrics};
+pub use fid::{Fid, FidResult};
 pub use frechet::FeatureStatistics;
-pub use inception_score::{InceptionScore, f_inception_score, inception_score};
+pub use inception::{FidInception, FidMode, InceptionLayer};
+pub use inception_score::{InceptionScore, InceptionScoreSums, f_inception_score, inception_score};
 pub use kernel_distance::{
     KernelDistance, KernelDistanceOptions, f_kernel_distance, f_polynomial_mmd, kernel_distance,
     polynomial_mmd,
 };
 pub use psnr::{PsnrLoss, f_psnr, psnr};
+pub use resize::{Resize, f_resize, resize};
 pub use retrieval::{
     RetrievalMetrics, f_retrieval_metrics, f_retrieval_metrics_of, retrieval_metrics,
     retrieval_metrics_of,

@@ -66,12 +66,11 @@ pub fn f_gram_matrix(maps: &Tensor, norm: GramNorm) -> Result<Tensor> {
     let rows = check::accumulated(NAME, "maps", maps)?;
     let pixels: i64 = size[2..].iter().product();
     let rows = rows.f_reshape([size[0], size[1], pixels])?;
-    let rows = match norm {
-        // Before the product, so that no sum of it is large.
-        GramNorm::Normalised => rows.f_div_scalar(((size[1] * pixels) as f64).max(1.0).sqrt())?,
-        GramNorm::Gatys | GramNorm::Raw => rows,
-    };
-    Ok(rows.f_bmm(&rows.f_transpose(1, 2)?)?)
+    let gram = rows.f_bmm(&rows.f_transpose(1, 2)?)?;
+    Ok(match norm {
+        GramNorm::Normalised => gram.f_div_scalar(((size[1] * pixels) as f64).max(1.0))?,
+        GramNorm::Gatys | GramNorm::Raw => gram,
+    })
 }
 
 /// [`f_gram_matrix`], or a panic with its error.
@@ -376,13 +375,16 @@ impl<E: FeatureExtractor> ContentStyleLoss<E> {
 
     /// The maps of the content and the style picture.
     pub fn f_targets(&self, content: &Tensor, style: &Tensor) -> Result<ContentStyleTargets> {
-        let maps = |images, layers: &Option<Vec<usize>>| -> Result<Features> {
-            let all = Features::of(&*self.extractor, images)?;
-            Ok(Features(Self::pick(all.maps(), layers.as_deref())?))
+        let of_content = Features::of(&*self.extractor, content)?;
+        // One picture for both is looked at once.
+        let other = match std::ptr::eq(content, style) {
+            true => None,
+            false => Some(Features::of(&*self.extractor, style)?),
         };
+        let of_style = other.as_ref().unwrap_or(&of_content).maps();
         Ok(ContentStyleTargets {
-            content: maps(content, &self.content_layers)?,
-            style: maps(style, &self.style_layers)?,
+            style: Features(Self::pick(of_style, self.style_layers.as_deref())?),
+            content: Features(Self::pick(of_content.maps(), self.content_layers.as_deref())?),
         })
     }
 

@@ -144,9 +144,10 @@ impl TotalVariationLoss {
         let each = match self.form {
             TotalVariation::Anisotropic => sum(right.f_abs()?)?.f_add(&sum(below.f_abs()?)?)?,
             TotalVariation::Isotropic => {
-                let right = right.f_narrow(2, 0, (height - 1).max(0))?.f_square()?;
-                let below = below.f_narrow(3, 0, (width - 1).max(0))?.f_square()?;
-                let squares = right.f_add(&below)?.f_add_scalar(self.eps.powi(2))?;
+                let mut squares = right.f_narrow(2, 0, (height - 1).max(0))?.f_square()?;
+                let below = below.f_narrow(3, 0, (width - 1).max(0))?;
+                let squares =
+                    squares.f_add_(&below.f_square()?)?.f_add_scalar_(self.eps.powi(2))?;
                 let powers = match self.beta {
                     1.0 => squares.f_sqrt()?,
                     beta => squares.f_pow_tensor_scalar(beta / 2.0)?,

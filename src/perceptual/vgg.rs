@@ -31,6 +31,22 @@ impl VggKind {
         }
     }
 
+    /// The names of its layers, from the first to the last.
+    pub fn layers(self) -> Vec<String> {
+        let mut names = Vec::new();
+        for (block, (_, convolutions)) in (1..).zip(self.blocks()) {
+            for i in 1..=convolutions {
+                names.push(format!("conv{block}_{i}"));
+                if self.batch_norm() {
+                    names.push(format!("bn{block}_{i}"));
+                }
+                names.push(format!("relu{block}_{i}"));
+            }
+            names.push(format!("pool{block}"));
+        }
+        names
+    }
+
     fn batch_norm(self) -> bool {
         matches!(self, VggKind::Vgg16Bn | VggKind::Vgg19Bn)
     }
@@ -116,7 +132,7 @@ impl Vgg {
         layers: &[&str],
         range: ImageRange,
     ) -> Result<Self> {
-        let names = names(kind);
+        let names = kind.layers();
         let find = |wanted: &str| {
             let name = match wanted.strip_prefix("block").and_then(|n| n.parse::<usize>().ok()) {
                 Some(block @ 1..=5) => format!("relu{block}_{}", kind.blocks()[block - 1].1),
@@ -159,22 +175,6 @@ impl Vgg {
         self.pooling = pooling;
         self
     }
-}
-
-/// The layers of torchvision's `features`, in order.
-fn names(kind: VggKind) -> Vec<String> {
-    let mut names = Vec::new();
-    for (block, (_, convolutions)) in (1..).zip(kind.blocks()) {
-        for i in 1..=convolutions {
-            names.push(format!("conv{block}_{i}"));
-            if kind.batch_norm() {
-                names.push(format!("bn{block}_{i}"));
-            }
-            names.push(format!("relu{block}_{i}"));
-        }
-        names.push(format!("pool{block}"));
-    }
-    names
 }
 
 impl Layer {
@@ -259,7 +259,7 @@ impl FeatureExtractor for Vgg {
 
 impl fmt::Debug for Vgg {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let names = names(self.kind);
+        let names = self.kind.layers();
         f.debug_struct("Vgg")
             .field("kind", &self.kind)
             .field("range", &self.range)

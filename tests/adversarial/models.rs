@@ -348,6 +348,20 @@ fn the_pool_follows_its_seed_and_not_the_global_one() {
 }
 
 #[test]
+fn a_restored_pool_goes_on_as_if_it_had_not_stopped() {
+    let images = randn(91, &[12, 2], Kind::Float);
+    let mut pool = ImagePool::new(5, 1);
+    let _ = pool.query(&images);
+    let kept = || pool.images().iter().map(Tensor::copy).collect();
+    let mut again = ImagePool::restore(5, pool.state(), kept());
+    let smaller = ImagePool::restore(3, pool.state(), kept());
+    assert_eq!((again.len(), smaller.len()), (5, 3));
+    for _ in 0..3 {
+        assert_close("restored", &again.query(&images), &pool.query(&images), (0.0, 0.0));
+    }
+}
+
+#[test]
 fn the_pool_keeps_detached_copies() {
     let mut pool = ImagePool::new(1, 0);
     let images = leaf(&randn(100, &[1, 3], Kind::Half));

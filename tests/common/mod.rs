@@ -8,7 +8,7 @@ use std::{
     path::Path,
     sync::Mutex,
 };
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 
 pub const KINDS: [Kind; 4] = [Kind::Double, Kind::Float, Kind::Half, Kind::BFloat16];
 
@@ -261,4 +261,57 @@ pub fn gradgradcheck(what: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Ten
         let flat: Vec<_> = grads.iter().map(|g| g.flatten(0, -1)).collect();
         Tensor::cat(&flat, 0)
     });
+}
+
+/// The numbers that scripts/fixtures/common.py fills networks with.
+pub fn numbers(shape: &[i64], seed: f64) -> Tensor {
+    let count: i64 = shape.iter().product();
+    let k = Tensor::arange(count, (Kind::Double, Device::Cpu));
+    let wave: Tensor = &k * 12.9898 + seed * 78.233 + &k * &k * 0.37;
+    wave.sin().view(shape)
+}
+
+/// Fills the variables under `prefix` as scripts/fixtures/common.py does.
+pub fn fill(vs: &VarStore, prefix: &str) {
+    let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
+    // torchvision's state has a counter beside each pair of statistics, which takes a number too.
+    let mut names: Vec<String> =
+        variables.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+    let counters = names.iter().filter(|name| name.ends_with("running_mean"));
+    let counters: Vec<String> =
+        counters.map(|name| name.replace("running_mean", "num_batches_tracked")).collect();
+    names.extend(counters);
+    names.sort();
+    tch::no_grad(|| {
+        for (i, name) in names.iter().enumerate() {
+            let Some(variable) = variables.get(name) else { continue };
+            let size = variable.size();
+            let wave = numbers(&size, i as f64);
+            let wave: Tensor = if size.len() > 1 {
+                wave * 2.0 / (size[1..].iter().product::<i64>() as f64).sqrt()
+            } else if name.ends_with("running_var") || name.ends_with("weight") {
+                wave * 0.3 + 1.0
+            } else {
+                wave * 0.2
+            };
+            variable.shallow_clone().copy_(&wave);
+        }
+    });
+}
+
+/// Each map of each image as three numbers: its products with three waves.
+pub fn projected(maps: &[Tensor]) -> Tensor {
+    let of_map = |map: &Tensor| {
+        let flat = map.flatten(1, -1);
+        let wave =
+            |seed: i32| numbers(&map.size()[1..], seed.into()).view([-1]).to_device(device());
+        let waves = Tensor::stack(&[wave(0), wave(1), wave(2)], 0);
+        flat.matmul(&waves.to_kind(map.kind()).tr())
+    };
+    Tensor::cat(&maps.iter().map(of_map).collect::<Vec<_>>(), 1)
+}
+
+/// Deep sums in Float.
+pub fn deep(kind: Kind) -> (f64, f64) {
+    if kind == Kind::Double { (1e-8, 1e-9) } else { (2e-3, 2e-4) }
 }

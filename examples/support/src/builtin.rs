@@ -70,6 +70,15 @@ pub fn digits(split: Split) -> &'static [Digit] {
     }
 }
 
+/// The photographs of a split by name, in the order of their files.
+pub fn photos(split: Split) -> impl Iterator<Item = (&'static str, &'static RgbImage)> {
+    let photos = match split {
+        Split::Train => &ASSETS.train,
+        Split::Val => &ASSETS.val,
+    };
+    photos.iter().map(|(name, photo)| (*name, &photo[0]))
+}
+
 impl Scenes {
     /// Scene `index`: the same for the same split, size, seed and index.
     pub fn scene(&self, index: u64) -> Scene {
@@ -80,7 +89,8 @@ impl Scenes {
             Split::Train => &assets.train,
             Split::Val => &assets.val,
         };
-        let mut image = background(&photos[rng.random_range(0..photos.len())], self.size, rng);
+        let photo = &photos[rng.random_range(0..photos.len())].1;
+        let mut image = background(photo, self.size, rng);
         let mut objects: Vec<Object> = Vec::new();
         let mut mask = GrayImage::new(self.size.0, self.size.1);
         for _ in 0..rng.random_range(1..=6) {
@@ -285,34 +295,35 @@ type Photo = [RgbImage; 4];
 
 struct Assets {
     digits: Vec<Digit>,
-    train: Vec<Photo>,
-    val: Vec<Photo>,
+    train: Vec<(&'static str, Photo)>,
+    val: Vec<(&'static str, Photo)>,
 }
 
 static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
     macro_rules! photos {
-        ($($name:literal),+ $(,)?) => {
-            [$(&include_bytes!(concat!("../../assets/photos/", $name, ".jpg"))[..]),+]
-                .into_iter()
-                .map(photo)
-                .collect()
+        ($split:literal: $($name:literal),+ $(,)?) => {
+            vec![$((
+                $name,
+                photo(include_bytes!(concat!("../../assets/photos/", $split, "-", $name, ".jpg"))),
+            )),+]
         };
     }
     Assets {
         digits: read_digits(),
         train: photos![
-            "train-astronaut-1",
-            "train-astronaut-2",
-            "train-brick-1",
-            "train-chelsea-1",
-            "train-chelsea-2",
-            "train-clock-1",
-            "train-coffee-1",
-            "train-coffee-2",
-            "train-gravel-1",
-            "train-hubble-1",
+            "train":
+            "astronaut-1",
+            "astronaut-2",
+            "brick-1",
+            "chelsea-1",
+            "chelsea-2",
+            "clock-1",
+            "coffee-1",
+            "coffee-2",
+            "gravel-1",
+            "hubble-1",
         ],
-        val: photos!["val-camera-1", "val-grass-1", "val-retina-1", "val-rocket-1"],
+        val: photos!["val": "camera-1", "grass-1", "retina-1", "rocket-1"],
     }
 });
 
@@ -350,6 +361,14 @@ mod tests {
         let ink: f32 = digits.iter().flat_map(|d| d.ink.as_flattened()).sum::<f32>() * 16.;
         assert_eq!(ink, 561_718.);
         assert_eq!([Split::Train, Split::Val].map(|split| super::digits(split).len()), [1437, 360]);
+    }
+
+    #[test]
+    fn photographs_have_names() {
+        let names = |split| photos(split).map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(Split::Val), ["camera-1", "grass-1", "retina-1", "rocket-1"]);
+        assert!(names(Split::Train).contains(&"gravel-1"));
+        assert!(photos(Split::Train).all(|(_, photo)| photo.dimensions() == (256, 256)));
     }
 
     #[test]

@@ -49,6 +49,13 @@ pub enum Existing {
     Overwrite,
 }
 
+/// An error if the name of a run is no name of a folder.
+pub fn check_name(name: &str) -> Result<()> {
+    let plain = Path::new(name).components().count() == 1 && !name.contains(['/', '\\']);
+    ensure!(plain && name != "." && name != "..", "--name '{name}' is not a plain folder name");
+    Ok(())
+}
+
 /// Makes the run folder `<root>/<job>/<name>`. A folder holds a run if the file `marker`, such as the
 /// last checkpoint, is in it; without that there is nothing to lose and the folder is used as it is.
 pub fn run_folder(
@@ -58,8 +65,7 @@ pub fn run_folder(
     marker: &str,
     existing: Existing,
 ) -> Result<PathBuf> {
-    let plain = Path::new(name).components().count() == 1 && !name.contains(['/', '\\']);
-    ensure!(plain && name != "." && name != "..", "--name '{name}' is not a plain folder name");
+    check_name(name)?;
     let folder = root.join(job).join(name);
     let shown = folder.display();
     match (existing, folder.join(marker).exists()) {

@@ -27,11 +27,24 @@ impl fmt::Display for Issue {
 
 /// The first twenty issues, one a line, and how many more there are.
 pub fn list(issues: &[Issue]) -> String {
-    const SHOWN: usize = 20;
-    let mut text = match issues.len() {
+    let head = match issues.len() {
         1 => "1 thing is malformed:".to_owned(),
         n => format!("{n} things are malformed:"),
     };
+    lines(head, issues)
+}
+
+/// As [`list`], of files that were left out while `done` others were evaluated.
+pub fn left_out(issues: &[Issue], done: usize) -> String {
+    let head = match issues.len() {
+        1 => format!("1 file was left out, and {done} evaluated:"),
+        n => format!("{n} files were left out, and {done} evaluated:"),
+    };
+    lines(head, issues)
+}
+
+fn lines(mut text: String, issues: &[Issue]) -> String {
+    const SHOWN: usize = 20;
     for issue in issues.iter().take(SHOWN) {
         let _ = write!(text, "\n  {issue}");
     }
@@ -49,6 +62,8 @@ mod tests {
     fn long_lists_are_cut() {
         let issue = |line| Issue { file: "a.txt".into(), line, message: "wrong".to_owned() };
         assert_eq!(list(&[issue(None)]), "1 thing is malformed:\n  a.txt: wrong");
+        let text = left_out(&[issue(None)], 3);
+        assert_eq!(text, "1 file was left out, and 3 evaluated:\n  a.txt: wrong");
         let text = list(&vec![issue(Some(3)); 22]);
         assert!(text.starts_with("22 things are malformed:\n  a.txt:3: wrong\n"), "{text}");
         assert!(text.ends_with("\n  and 2 more") && text.lines().count() == 22, "{text}");

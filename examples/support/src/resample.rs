@@ -1,6 +1,6 @@
 //! Resizing and axis-aligned placing of 8-bit RGB images.
 
-use image::RgbImage;
+use image::{RgbImage, imageops};
 
 /// Resizes with a triangle filter as wide as the reduction, so that nothing aliases; bilinear where
 /// it enlarges.
@@ -39,6 +39,17 @@ pub fn resize(source: &RgbImage, width: u32, height: u32) -> RgbImage {
         }
     }
     RgbImage::from_raw(width, height, out).expect("three bytes were pushed per pixel")
+}
+
+/// The middle square of an image at `side` pixels.
+pub fn square(image: &RgbImage, side: u32) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let shorter = width.min(height);
+    if (width, height) == (side, side) || shorter == 0 {
+        return image.clone();
+    }
+    let (left, top) = ((width - shorter) / 2, (height - shorter) / 2);
+    resize(&imageops::crop_imm(image, left, top, shorter, shorter).to_image(), side, side)
 }
 
 const BITS: u32 = 14;

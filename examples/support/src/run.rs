@@ -64,6 +64,7 @@ impl RunOptions {
     /// The folder `runs/<job>/<name>/<part>` of one run of several, and whether it is to be gone on
     /// with: with `--resume`, those that were not begun begin.
     pub fn part(&self, job: &str, part: &str) -> Result<(PathBuf, bool)> {
+        files::check_name(&self.name)?;
         let root = self.runs.join(job);
         let resume = self.resume && root.join(&self.name).join(part).join(LAST).exists();
         let existing = match self.existing() {
@@ -131,6 +132,24 @@ pub fn check_finite(values: &[f64], epoch: usize, step: usize, folder: &Path) ->
     Ok(())
 }
 
+/// An error unless the value of an option is from `low` to `high`; NaN is not.
+pub fn within(option: &str, value: f64, low: f64, high: f64) -> Result<()> {
+    ensure!(value >= low && value <= high, "--{option}: expected {low} to {high}, got {value}");
+    Ok(())
+}
+
+/// An error unless the value of an option is at least `least`.
+pub fn at_least(option: &str, value: i64, least: i64) -> Result<()> {
+    ensure!(value >= least, "--{option}: expected at least {least}, got {value}");
+    Ok(())
+}
+
+/// An error unless a learning rate is above 0.
+pub fn positive(option: &str, value: f64) -> Result<()> {
+    ensure!(value > 0.0 && value.is_finite(), "--{option}: expected above 0, got {value}");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,5 +213,17 @@ mod tests {
         check_finite(&[1.0, -2.0], 0, 0, folder).unwrap();
         let error = check_finite(&[1.0, f64::NAN], 1, 4, folder).unwrap_err().to_string();
         assert!(error.contains("epoch 2, step 5: [1.0, NaN]"), "{error}");
+    }
+
+    #[test]
+    fn options_out_of_range_name_themselves() {
+        within("beta", 0.5, 0.0, 1.0).unwrap();
+        at_least("steps", 1, 1).unwrap();
+        positive("lr", 1e-3).unwrap();
+        let text = |result: Result<()>| result.unwrap_err().to_string();
+        assert_eq!(text(within("beta", 2.0, 0.0, 1.0)), "--beta: expected 0 to 1, got 2");
+        assert!(text(within("beta", f64::NAN, 0.0, 1.0)).ends_with("got NaN"));
+        assert_eq!(text(at_least("steps", -1, 1)), "--steps: expected at least 1, got -1");
+        assert!(text(positive("lr", f64::INFINITY)).contains("--lr: expected above 0"));
     }
 }

@@ -4,6 +4,7 @@ use image::{Rgb, RgbImage};
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 /// A temporary folder, removed at the end.
@@ -52,6 +53,18 @@ impl Folder {
         fs::create_dir_all(path.parent().expect("a file")).expect("a folder");
         path
     }
+}
+
+static DRAWS: RwLock<()> = RwLock::new(());
+
+/// For a test that draws from tch's random numbers, which are one stream for all threads.
+pub fn drawing() -> RwLockReadGuard<'static, ()> {
+    DRAWS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that must draw the same again: no other that says so draws meanwhile.
+pub fn drawing_alone() -> RwLockWriteGuard<'static, ()> {
+    DRAWS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asserts that `text` has each of `parts`.

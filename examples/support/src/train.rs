@@ -2,11 +2,13 @@
 //! of the weights, a schedule, checkpoints.
 
 mod adamw;
+mod adversary;
 mod averaged;
 mod checkpoint;
 mod ema;
 
 pub use adamw::AdamW;
+pub use adversary::Adversary;
 pub use averaged::{Averaged, load_average};
 pub use checkpoint::{Checkpoint, copy_into, named};
 pub use ema::Ema;

@@ -9,6 +9,7 @@ pub struct AdamW {
     slots: Vec<Slot>,
     steps: i64,
     weight_decay: f64,
+    betas: (f64, f64),
 }
 
 #[derive(Debug)]
@@ -32,7 +33,13 @@ impl AdamW {
                 Slot { name, weight, mean, square }
             })
             .collect();
-        AdamW { slots, steps: 0, weight_decay }
+        AdamW { slots, steps: 0, weight_decay, betas: BETAS }
+    }
+
+    /// How slowly the averages of gradients and of their squares forget; 0.9 and 0.999 by default.
+    pub fn betas(mut self, first: f64, second: f64) -> Self {
+        self.betas = (first, second);
+        self
     }
 
     /// Sets the gradients to zero, computes those of `loss`, scales them to a norm of at most
@@ -54,11 +61,11 @@ impl AdamW {
         let scale = (max_norm / (norm + 1e-6)).clamp_max(1.0);
         self.steps += 1;
         let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX));
-        let (first, second) = (correction(BETAS.0), correction(BETAS.1));
+        let (first, second) = (correction(self.betas.0), correction(self.betas.1));
         for slot in graded {
             let grad = slot.weight.grad() * &scale;
-            let _ = slot.mean.lerp_(&grad, 1.0 - BETAS.0);
-            let _ = slot.square.lerp_(&grad.square(), 1.0 - BETAS.1);
+            let _ = slot.mean.lerp_(&grad, 1.0 - self.betas.0);
+            let _ = slot.square.lerp_(&grad.square(), 1.0 - self.betas.1);
             if slot.weight.dim() > 1 {
                 let _ = slot.weight.g_mul_scalar_(1.0 - learning_rate * self.weight_decay);
             }
@@ -105,17 +112,20 @@ mod tests {
     #[test]
     fn agrees_with_the_optimiser_of_tch() {
         use tch::nn::OptimizerConfig;
-        let (ours, x) = quadratic();
-        let (theirs, y) = quadratic();
-        let mut a = AdamW::new(&ours, 0.1);
-        let mut b = nn::AdamW { wd: 0.1, ..nn::AdamW::default() }.build(&theirs, 0.05).unwrap();
-        let target = Tensor::from_slice(&[1f32, -1., 3., 0.5, 2., 7.]).view([3, 2]);
-        for _ in 0..20 {
-            a.backward_step_clipped(&(&x - &target).square().sum(None::<Kind>), 0.05, 1e9);
-            b.backward_step(&(&y - &target).square().sum(None::<Kind>));
+        for (beta1, beta2) in [BETAS, (0.0, 0.99)] {
+            let (ours, x) = quadratic();
+            let (theirs, y) = quadratic();
+            let mut a = AdamW::new(&ours, 0.1).betas(beta1, beta2);
+            let b = nn::AdamW { wd: 0.1, beta1, beta2, ..nn::AdamW::default() };
+            let mut b = b.build(&theirs, 0.05).unwrap();
+            let target = Tensor::from_slice(&[1f32, -1., 3., 0.5, 2., 7.]).view([3, 2]);
+            for _ in 0..20 {
+                a.backward_step_clipped(&(&x - &target).square().sum(None::<Kind>), 0.05, 1e9);
+                b.backward_step(&(&y - &target).square().sum(None::<Kind>));
+            }
+            let distance = (&x - &y).abs().max().double_value(&[]);
+            assert!(distance < 1e-5, "{distance}");
         }
-        let distance = (&x - &y).abs().max().double_value(&[]);
-        assert!(distance < 1e-5, "{distance}");
     }
 
     #[test]

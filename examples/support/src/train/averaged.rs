@@ -29,6 +29,12 @@ impl<N> Averaged<N> {
         Averaged { net, average, vs, average_vs, ema, optimiser }
     }
 
+    /// As [`AdamW::betas`].
+    pub fn betas(mut self, first: f64, second: f64) -> Self {
+        self.optimiser = self.optimiser.betas(first, second);
+        self
+    }
+
     /// Trainable numbers.
     pub fn weights(&self) -> usize {
         self.vs.trainable_variables().iter().map(Tensor::numel).sum()

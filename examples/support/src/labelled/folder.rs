@@ -1,8 +1,8 @@
 //! A folder of images per class.
 
 use super::{Dataset, Item, Source};
+use crate::images;
 use anyhow::{Result, ensure};
-use examples_support::images;
 use std::path::{Path, PathBuf};
 
 /// Reads `root/<class>/**.jpg|jpeg|png`. With `classes` these are the folders that may be there, in
@@ -45,11 +45,38 @@ pub fn read(root: &Path, classes: Option<&[String]>) -> Result<Dataset> {
     Ok(Dataset { classes, items, origin: shown.to_string(), channels: 3 })
 }
 
+/// The class of images that have none.
+const IMAGE: &str = "image";
+
+/// As [`read`] where there are folders of classes; else all images under `root` are of one class.
+pub fn read_any(root: &Path, classes: Option<&[String]>) -> Result<Dataset> {
+    let shown = root.display();
+    ensure!(root.is_dir(), "{shown}: no such folder");
+    let (folders, files): (Vec<_>, Vec<_>) =
+        images::entries(root)?.into_iter().partition(|path| path.is_dir());
+    let loose = files.iter().any(|path| images::is_image(path));
+    let classed = classes.map_or(folders.len() > 1 && !loose, |classes| classes != [IMAGE]);
+    if classed {
+        return read(root, classes);
+    }
+    let files = images::list(root)?;
+    ensure!(!files.is_empty(), "{shown}: no .jpg, .jpeg or .png in it");
+    let item = |path| Item { image: Source::File(path), class: 0 };
+    Ok(Dataset {
+        classes: vec![IMAGE.to_owned()],
+        items: files.into_iter().map(item).collect(),
+        origin: shown.to_string(),
+        channels: 3,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Format, Spec};
-    use examples_support::testing::{Folder, assert_has};
+    use crate::{
+        labelled::{Format, Spec},
+        testing::{Folder, assert_has},
+    };
 
     fn spec(folder: &Folder) -> Spec {
         Spec {
@@ -145,5 +172,25 @@ mod tests {
         folder.text("a.txt", "");
         let file = Spec { data: folder.path("a.txt").display().to_string(), ..spec };
         assert_has(&error(&file), &["a folder is needed"]);
+    }
+
+    #[test]
+    fn images_without_classes_are_of_one() {
+        let folder = Folder::new("loose");
+        for name in ["train/a.png", "train/more/b.jpg", "val/c.png"] {
+            folder.image(name, 8, 8);
+        }
+        let spec = spec(&folder);
+        let (train, val) = Dataset::open_any(&spec).unwrap();
+        assert_eq!((count(&train), count(&val)), (vec![2], vec![1]));
+        assert_has(&error(&spec), &["val: no folders of classes in it"]);
+        let alone = Spec { data: folder.path("train").display().to_string(), ..spec.clone() };
+        let (train, val) = Dataset::open_any(&alone).unwrap();
+        assert_eq!((count(&train), count(&val)), (vec![1], vec![1]));
+        for name in ["train/even/d.png", "train/even/e.png", "train/more/f.png"] {
+            folder.image(name, 8, 8);
+        }
+        std::fs::remove_file(folder.path("train/a.png")).unwrap();
+        assert_eq!(Dataset::open_any(&alone).unwrap().0.classes, ["even", "more"]);
     }
 }

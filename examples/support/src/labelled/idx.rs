@@ -112,7 +112,7 @@ fn packed(path: &Path) -> PathBuf {
 
 /// True if there are IDX files in the folder.
 pub fn looks_like(root: &Path) -> bool {
-    let entries = examples_support::images::entries(root).unwrap_or_default();
+    let entries = crate::images::entries(root).unwrap_or_default();
     entries.iter().any(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.contains("idx3-ubyte") || name.contains("idx1-ubyte")
@@ -122,7 +122,7 @@ pub fn looks_like(root: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use examples_support::testing::{Folder, assert_has};
+    use crate::testing::{Folder, assert_has};
 
     fn file(magic: u32, sizes: &[u32], values: &[u8]) -> Vec<u8> {
         let head = std::iter::once(&magic).chain(sizes).flat_map(|number| number.to_be_bytes());

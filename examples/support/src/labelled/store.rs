@@ -1,14 +1,14 @@
 //! Images at training size, held in memory as far as the budget goes, and batches of them.
 
 use super::Dataset;
-use anyhow::{Result, bail};
-use examples_support::{
+use crate::{
     ahead::Ahead,
     issues,
     issues::Issue,
     parallel::{self, Budget},
     resample::resize,
 };
+use anyhow::{Result, bail};
 use image::{RgbImage, imageops};
 use std::{borrow::Cow, sync::Arc};
 use tch::{Device, Kind, Tensor};
@@ -16,7 +16,9 @@ use tch::{Device, Kind, Tensor};
 /// A data set whose images are handed out as squares of `side` pixels, in planes.
 #[derive(Debug)]
 pub struct Store {
+    /// Where they come from.
     pub data: Dataset,
+    /// Pixels of a side.
     pub side: u32,
     held: Vec<Option<Vec<u8>>>,
 }
@@ -57,7 +59,8 @@ impl Store {
         Ok(Store { data, side, held })
     }
 
-    fn get(&self, i: usize) -> Result<Cow<'_, [u8]>> {
+    /// The planes of image `i`, one below the other.
+    pub(super) fn get(&self, i: usize) -> Result<Cow<'_, [u8]>> {
         Ok(match &self.held[i] {
             Some(planes) => Cow::Borrowed(planes),
             None => Cow::Owned(planes(&square(&self.data.load(i)?, self.side), self.data.channels)),
@@ -96,7 +99,18 @@ impl Store {
     }
 }
 
+/// Images of so few pixels a side are computed faster by one thread than shared out to several.
+const SMALL: u32 = 24;
+
+/// Sets the threads of libtorch to `threads`, or to what is best for images of that side.
+pub fn set_threads(threads: Option<usize>, side: u32) {
+    if let Some(threads) = threads.or((side < SMALL).then_some(1)) {
+        tch::set_num_threads(threads.min(1024) as i32);
+    }
+}
+
 /// Images and classes for one step.
+#[derive(Debug)]
 pub struct Batch {
     pixels: Vec<u8>,
     labels: Vec<i64>,
@@ -104,8 +118,14 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
     }
 
     /// Images (N, C, H, W) in [0, 1] and classes (N).
@@ -149,8 +169,10 @@ pub fn planes(image: &RgbImage, channels: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Item, Source};
-    use examples_support::testing::{Folder, assert_has};
+    use crate::{
+        labelled::{Item, Source},
+        testing::{Folder, assert_has},
+    };
 
     fn data(folder: &Folder) -> Dataset {
         for (i, size) in [(8, 8), (20, 10), (5, 9)].into_iter().enumerate() {

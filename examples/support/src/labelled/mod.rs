@@ -1,16 +1,21 @@
-//! Classification data: the built-in digits, IDX files and folders of images, checked before training.
+//! Images and their classes: the built-in digits, IDX files and folders of images, checked before
+//! training.
 
 mod folder;
 mod idx;
+mod options;
+mod pictures;
 pub mod store;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
-pub use examples_support::augment;
-use examples_support::{
+pub use options::DataOptions;
+pub use pictures::{Images, Order, Pictures, sheet};
+
+use crate::{
     builtin::{self, Split},
     rng::seeded,
 };
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use image::{GrayImage, RgbImage};
 use rand::seq::SliceRandom;
 use std::{
@@ -98,6 +103,7 @@ pub enum Source {
 /// An image and its class.
 #[derive(Debug, Clone)]
 pub struct Item {
+    /// Where its pixels are.
     pub image: Source,
     /// Index into [`Dataset::classes`].
     pub class: usize,
@@ -108,6 +114,7 @@ pub struct Item {
 pub struct Dataset {
     /// Class names.
     pub classes: Vec<String>,
+    /// The images, in order.
     pub items: Vec<Item>,
     /// Format and place, for people.
     pub origin: String,
@@ -115,14 +122,14 @@ pub struct Dataset {
     pub channels: usize,
 }
 
+/// What reads a folder, with the classes if they are known.
+type ReadFolder = fn(&Path, Option<&[String]>) -> Result<Dataset>;
+
 impl Dataset {
     /// Reads training and validation data.
     pub fn open_both(spec: &Spec) -> Result<(Dataset, Dataset)> {
         let place = || format!("--data {}", spec.data);
-        let (train, val) = Self::read(spec)?;
-        for (data, split) in [(&train, "training"), (&val, "validation")] {
-            ensure!(!data.items.is_empty(), "{}: no {split} images", place());
-        }
+        let (train, val) = Self::read_both(spec, folder::read)?;
         ensure!(
             train.classes.len() > 1,
             "{}: only one class, {}; there is nothing to tell apart",
@@ -133,6 +140,12 @@ impl Dataset {
             train.counts().filter(|(_, n)| *n == 0).map(|(name, _)| name).collect();
         ensure!(absent.is_empty(), "{}: no training image of {}", place(), absent.join(", "));
         Ok((train, val))
+    }
+
+    /// As [`Dataset::open_both`] for who does not need classes: a folder may also hold images that are
+    /// in no folders of classes. They are all of one class then.
+    pub fn open_any(spec: &Spec) -> Result<(Dataset, Dataset)> {
+        Self::read_both(spec, folder::read_any)
     }
 
     /// Reads validation data with classes that are known; training data need not be there.
@@ -147,13 +160,21 @@ impl Dataset {
                 let val = idx::read(Path::new(&spec.data), "--val-split", &spec.val_names());
                 val.and_then(|val| Self::of_idx(val, classes)).with_context(place)?
             }
-            _ => Self::read(&known)?.1,
+            _ => Self::read(&known, folder::read)?.1,
         };
         ensure!(!val.items.is_empty(), "{}: no validation images", place());
         Ok(val)
     }
 
-    fn read(spec: &Spec) -> Result<(Dataset, Dataset)> {
+    fn read_both(spec: &Spec, read: ReadFolder) -> Result<(Dataset, Dataset)> {
+        let (train, val) = Self::read(spec, read)?;
+        for (data, split) in [(&train, "training"), (&val, "validation")] {
+            ensure!(!data.items.is_empty(), "--data {}: no {split} images", spec.data);
+        }
+        Ok((train, val))
+    }
+
+    fn read(spec: &Spec, read: ReadFolder) -> Result<(Dataset, Dataset)> {
         let place = || format!("--data {}", spec.data);
         let share = spec.val_share.unwrap_or(SHARE);
         ensure!(
@@ -163,7 +184,7 @@ impl Dataset {
         match spec.format()? {
             Format::Builtin => Self::builtin(spec),
             Format::Idx => Self::idx(spec).with_context(place),
-            Format::Folder => Self::folder(spec).with_context(place),
+            Format::Folder => Self::folder(spec, read).with_context(place),
         }
     }
 
@@ -231,7 +252,7 @@ impl Dataset {
         })
     }
 
-    fn folder(spec: &Spec) -> Result<(Dataset, Dataset)> {
+    fn folder(spec: &Spec, read: ReadFolder) -> Result<(Dataset, Dataset)> {
         let root = Path::new(&spec.data);
         let train = root.join(&spec.train_split);
         let val = spec.val_folder();
@@ -244,7 +265,7 @@ impl Dataset {
                     train.display()
                 );
             }
-            return Self::split(folder::read(root, spec.classes.as_deref())?, None, spec);
+            return Self::split(read(root, spec.classes.as_deref())?, None, spec);
         }
         ensure!(
             val.is_some() || spec.val_share.is_some(),
@@ -253,8 +274,8 @@ impl Dataset {
             train.display(),
             root.join(&spec.val_split).display()
         );
-        let train = folder::read(&train, spec.classes.as_deref())?;
-        let val = val.map(|val| folder::read(&val, Some(&train.classes))).transpose()?;
+        let train = read(&train, spec.classes.as_deref())?;
+        let val = val.map(|val| read(&val, Some(&train.classes))).transpose()?;
         Self::split(train, val, spec)
     }
 
@@ -297,6 +318,11 @@ impl Dataset {
         self.items.len()
     }
 
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Width and height of the first image in memory.
     pub fn size(&self) -> Option<(u32, u32)> {
         match &self.items.first()?.image {
@@ -311,7 +337,7 @@ impl Dataset {
             Source::Grey(image) => Ok(RgbImage::from_fn(image.width(), image.height(), |x, y| {
                 image::Rgb([image.get_pixel(x, y)[0]; 3])
             })),
-            Source::File(path) => examples_support::images::decode(path),
+            Source::File(path) => crate::images::decode(path),
         }
     }
 

@@ -1,0 +1,28 @@
+//! Learns to turn images of one kind into another and back, from two sets of which no image belongs to
+//! another, with the losses of CycleGAN.
+//!
+//!     cargo run --release --example cyclegan -- train
+//!     cargo run --release --example cyclegan -- train --pair coloured --name coloured
+//!     cargo run --release --example cyclegan -- train --a path/to/horses --b path/to/zebras --img 128 --name horses
+//!     cargo run --release --example cyclegan -- translate --weights runs/cyclegan/horses/last.safetensors --to b photo.jpg
+
+mod data;
+mod model;
+mod options;
+mod report;
+mod train;
+mod translate;
+mod weights;
+
+use clap::Parser;
+use examples_support::interrupt::Interrupt;
+use options::{Cli, Command};
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    tch_losses::cuda::load();
+    match cli.command {
+        Command::Train(options) => train::run(&options, &Interrupt::install()?),
+        Command::Translate(options) => translate::run(&options),
+    }
+}

@@ -11,9 +11,10 @@ use examples_support::{
     images::{entries, list},
     issues::{self, Issue},
     png,
-    progress::Progress,
+    progress::Pass,
     train,
 };
+use image::{RgbImage, imageops};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -65,8 +66,7 @@ pub fn run(options: &Compare) -> Result<()> {
 /// Finds, reads and scores the pairs.
 pub fn evaluate(options: &Compare, scorer: &Scorer, gauge: &Gauge) -> Result<Outcome> {
     let (pairs, mut issues) = pairs(&options.a, &options.b)?;
-    let mut progress = Progress::new(1);
-    progress.epoch(1, pairs.len());
+    let pass = Pass::new("pairs", pairs.len());
     let files: Vec<_> = pairs.iter().map(|(_, files)| files.clone()).collect();
     let mut rows = Vec::with_capacity(pairs.len());
     for (done, (read, (name, files))) in
@@ -76,7 +76,7 @@ pub fn evaluate(options: &Compare, scorer: &Scorer, gauge: &Gauge) -> Result<Out
             Ok([a, b]) => rows.push(Row { name, files, scores: scorer.scores(&a, &b)? }),
             Err(issue) => issues.push(issue),
         }
-        progress.batch(done + 1, "");
+        pass.done(done + 1);
     }
     Ok(Outcome { rows, issues })
 }
@@ -261,7 +261,7 @@ fn json(outcome: &Outcome) -> Result<String> {
 }
 
 /// Each pair in a row: the two images, and where they differ.
-fn side_by_side(rows: &[&Row]) -> Result<image::RgbImage> {
+fn side_by_side(rows: &[&Row]) -> Result<RgbImage> {
     const CELL: u32 = 320;
     let mut cells = Vec::new();
     for row in rows {
@@ -269,11 +269,18 @@ fn side_by_side(rows: &[&Row]) -> Result<image::RgbImage> {
             |path: &Path| read(path, &Gauge::default()).map_err(|issue| anyhow::anyhow!("{issue}"));
         let (a, b) = (read(&row.files.0)?, read(&row.files.1)?);
         let (gap, factor) = difference(&a, &b);
-        cells.push((a.clone(), row.name.clone()));
-        cells.push((b.clone(), scores(&row.scores)));
-        cells.push((gap, format!("difference, {factor} times")));
+        cells.push((enlarged(&a, CELL), row.name.clone()));
+        cells.push((enlarged(&b, CELL), scores(&row.scores)));
+        cells.push((enlarged(&gap, CELL), format!("difference, {factor} times")));
     }
     Ok(draw::grid(&cells, 3, CELL))
+}
+
+/// A small image with each pixel as many pixels wide and high as fit into `side`.
+fn enlarged(image: &RgbImage, side: u32) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let times = (side / width.max(height).max(1)).max(1);
+    imageops::resize(image, width * times, height * times, imageops::FilterType::Nearest)
 }
 
 #[cfg(test)]
@@ -285,7 +292,7 @@ mod tests {
     };
     use clap::Parser;
     use examples_support::testing::{Folder, assert_has};
-    use image::{Rgb, RgbImage};
+    use image::Rgb;
 
     fn options(folder: &Folder, line: &str) -> Compare {
         let root = folder.root().display().to_string();

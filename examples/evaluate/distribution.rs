@@ -10,7 +10,7 @@ use examples_support::{
     files,
     images::{extension, list},
     issues::{self, Issue},
-    progress::Progress,
+    progress::Pass,
 };
 use std::path::{Path, PathBuf};
 use tch::Tensor;
@@ -67,21 +67,19 @@ fn distance(options: &Fid, gauge: &Gauge, issues: &mut Vec<Issue>) -> Result<Fid
         gauge,
     };
     let mut fid = metrics::Fid::new(net.extractor, net.protocol);
-    let mut progress = Progress::new(2);
     for (number, source) in [real, generated].into_iter().enumerate() {
         match source {
             Source::Statistics(statistics) if number == 0 => fid = fid.with_real(statistics),
             Source::Statistics(statistics) => fid = fid.with_generated(statistics),
             Source::Images(paths) => {
-                progress.epoch(number + 1, paths.len());
-                reading.batches(paths, issues, &mut progress, |_, batch| match number {
+                let name = ["real", "generated"][number];
+                reading.batches(name, paths, issues, |_, batch| match number {
                     0 => Ok(fid.f_add_real(batch)?),
                     _ => Ok(fid.f_add_generated(batch)?),
                 })?;
             }
         }
     }
-    progress.finish();
     for (path, statistics) in
         [(&options.save_real, fid.real()), (&options.save_generated, fid.generated())]
     {
@@ -133,12 +131,13 @@ impl Reading<'_> {
     /// ahead is all that is in memory.
     fn batches(
         &self,
+        name: &str,
         paths: Vec<PathBuf>,
         issues: &mut Vec<Issue>,
-        progress: &mut Progress,
         mut with: impl FnMut(&[usize], &Tensor) -> Result<()>,
     ) -> Result<()> {
         let count = paths.len();
+        let pass = Pass::new(name, count);
         let (mut numbers, mut batch) = (Vec::new(), Vec::new());
         for (number, read) in stream(paths, self.options.workers, self.gauge).enumerate() {
             match read {
@@ -154,8 +153,8 @@ impl Reading<'_> {
                 with(&numbers, &Tensor::cat(&batch, 0))?;
                 numbers.clear();
                 batch.clear();
-                progress.batch(number + 1, "");
             }
+            pass.done(number + 1);
         }
         Ok(())
     }
@@ -209,9 +208,7 @@ fn score(
     };
     let mut sums = InceptionScoreSums::f_new(options.splits as i64)?;
     let mut count = 0;
-    let mut progress = Progress::new(1);
-    progress.epoch(1, files);
-    reading.batches(paths, issues, &mut progress, |numbers, batch| {
+    reading.batches("images", paths, issues, |numbers, batch| {
         let maps = tch::no_grad(|| net.extractor.f_features(batch))?;
         let [logits] = &maps[..] else { bail!("expected one layer, got {}", maps.len()) };
         for (row, &number) in (0..).zip(numbers) {
@@ -221,7 +218,6 @@ fn score(
         count += numbers.len();
         Ok(())
     })?;
-    progress.finish();
     let too_few = || match issues.is_empty() {
         true => format!("--splits {}", options.splits),
         false => issues::left_out(issues, count),

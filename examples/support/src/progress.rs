@@ -148,6 +148,56 @@ impl Drop for Progress {
     }
 }
 
+/// The progress of one pass over files, such as an evaluation: a bar on standard error if that is a
+/// terminal, else a line there every ten seconds.
+#[derive(Debug)]
+pub struct Pass {
+    name: String,
+    total: usize,
+    started: Instant,
+    spoke: Cell<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Pass {
+    /// A pass over `total` things; `name` says what is done to them.
+    pub fn new(name: &str, total: usize) -> Self {
+        Self::with_bar(name, total, std::io::stderr().is_terminal())
+    }
+
+    fn with_bar(name: &str, total: usize, bar: bool) -> Self {
+        let bar = bar.then(|| {
+            let template = "{prefix:>12} {bar:30.cyan} {pos}/{len} {msg}";
+            let style = ProgressStyle::with_template(template).expect("a valid template");
+            let bar = ProgressBar::new(total as u64).with_style(style.progress_chars("━━─"));
+            bar.set_prefix(name.to_owned());
+            bar
+        });
+        let now = Instant::now();
+        Self { name: name.to_owned(), total, started: now, spoke: Cell::new(now), bar }
+    }
+
+    /// So many of them are done.
+    pub fn done(&self, done: usize) {
+        let left = eta(self.started.elapsed(), done as f64, self.total as f64);
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+            bar.set_message(format!("{left} left"));
+        } else if self.spoke.get().elapsed() >= INTERVAL {
+            self.spoke.set(Instant::now());
+            eprintln!("{} {done}/{} ({left} left)", self.name, self.total);
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// The time left, judged from the share done; `?` before the first batch.
 fn eta(elapsed: Duration, done: f64, total: f64) -> String {
     if done <= 0. {
@@ -178,6 +228,15 @@ mod tests {
         assert_eq!(eta(Duration::from_secs(30), 0., 10.), "?");
         assert_eq!(eta(Duration::from_secs(30), 2.5, 10.), "1m30s");
         assert_eq!(eta(Duration::from_secs(30), 10., 10.), "0s");
+    }
+
+    #[test]
+    fn a_pass_counts_with_and_without_a_bar() {
+        for bar in [false, true] {
+            let pass = Pass::with_bar("read", 3, bar);
+            (0..=3).for_each(|done| pass.done(done));
+            assert_eq!(pass.bar.as_ref().map(ProgressBar::position), bar.then_some(3));
+        }
     }
 
     #[test]

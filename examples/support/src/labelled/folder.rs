@@ -183,11 +183,13 @@ mod tests {
         let spec = spec(&folder);
         let (train, val) = Dataset::open_any(&spec).unwrap();
         assert_eq!((count(&train), count(&val)), (vec![2], vec![1]));
-        assert_has(&error(&spec), &["one of the classes more"]);
+        assert_has(&error(&spec), &["no folders of classes"]);
         let alone = Spec { data: folder.path("train").display().to_string(), ..spec.clone() };
         let (train, val) = Dataset::open_any(&alone).unwrap();
         assert_eq!((count(&train), count(&val)), (vec![1], vec![1]));
-        folder.image("train/even/d.png", 8, 8);
+        for name in ["train/even/d.png", "train/even/e.png", "train/more/f.png"] {
+            folder.image(name, 8, 8);
+        }
         std::fs::remove_file(folder.path("train/a.png")).unwrap();
         assert_eq!(Dataset::open_any(&alone).unwrap().0.classes, ["even", "more"]);
     }

@@ -122,8 +122,9 @@ fn csv(all: &[(&str, Trained)], judge: Option<&Judge>) -> String {
 /// The sample sheets, side by side.
 fn samples(path: &Path, all: &[(&str, Trained)]) -> Result<()> {
     let cells = all.iter().map(|(loss, trained)| {
-        let frechet = trained.verdict.map_or(String::new(), |v| format!(": {:.1}", v.frechet));
-        (trained.samples.clone(), format!("{loss}{frechet}"))
+        // The distance first: what is too long is cut at its end.
+        let frechet = trained.verdict.map_or(String::new(), |v| format!("{:.1}  ", v.frechet));
+        (trained.samples.clone(), format!("{frechet}{loss}"))
     });
     let cells: Vec<_> = cells.collect();
     let cell = cells.iter().map(|(image, _)| image.width()).max().unwrap_or(1);

@@ -101,10 +101,12 @@ fn leaky(x: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use examples_support::testing::drawing;
     use tch::{Device, Kind};
 
     #[test]
     fn images_of_all_sides_fit() {
+        let _draws = drawing();
         for (side, spectral, noise) in [(8, false, 4), (16, true, 4), (24, false, 0), (40, true, 1)]
         {
             let vs = nn::VarStore::new(Device::Cpu);

@@ -95,7 +95,10 @@ impl<'a> Run<'a> {
             pools: [(0, 0); 2],
             options: format!(
                 "--epochs {epochs} --batch {batch} --gan \"{}\" --lambda-a {} --lambda-b {} --identity {}",
-                options.gan, options.lambda_a, options.lambda_b, options.identity
+                options.gan,
+                options.lambda_a,
+                options.lambda_b,
+                options.identity()
             ),
         };
         tch::manual_seed(seed as i64);
@@ -195,7 +198,7 @@ impl<'a> Run<'a> {
         let Generators { to_b, to_a } = &self.generators.net;
         let (fake_b, fake_a) = (to_b.forward(a), to_a.forward(b));
         let cycled = [to_a.forward(&fake_b), to_b.forward(&fake_a)];
-        let same = (self.options.identity > 0.0).then(|| [to_a.forward(a), to_b.forward(b)]);
+        let same = (self.options.identity() > 0.0).then(|| [to_a.forward(a), to_b.forward(b)]);
         let needs_real = self.needs_real;
         let (fake_scores, real_scores) = self.discriminators.frozen(|net| {
             let scores = |a, b| [net.of_a.forward(a), net.of_b.forward(b)];
@@ -268,7 +271,7 @@ impl<'a> Run<'a> {
         for (place, sum) in row.iter_mut().zip(sums) {
             *place = Some(sum / done);
         }
-        if options.identity == 0.0 {
+        if options.identity() == 0.0 {
             row[3] = None;
         }
         row[5] = Some(rates[0]);
@@ -334,7 +337,7 @@ mod tests {
     };
     use clap::Parser;
     use examples_support::{
-        testing::{Folder, assert_has},
+        testing::{Folder, assert_has, drawing, drawing_alone},
         train::Checkpoint,
     };
     use image::{Rgb, RgbImage};
@@ -381,6 +384,7 @@ mod tests {
 
     #[test]
     fn a_run_of_folders_goes_down_saves_resumes_and_translates() {
+        let _draws = drawing();
         let folder = Folder::new("cyclegan-run");
         let line = shades(&folder) + " --lr 2e-3 --ema 0.9";
         let run_folder = folder.path("runs/cyclegan/run");
@@ -423,6 +427,7 @@ mod tests {
 
     #[test]
     fn resuming_is_as_good_as_never_stopping() {
+        let _draws = drawing_alone();
         for gan in ["lsgan_cyclegan", "relativistic"] {
             let folder = Folder::new("cyclegan-exact");
             let line = format!("--img 8 --batch 120 --epochs 3 --pool 150 --gan {gan}");
@@ -464,6 +469,7 @@ mod tests {
 
     #[test]
     fn wrong_options_name_themselves() {
+        let _draws = drawing();
         let folder = Folder::new("cyclegan-options");
         folder.text("empty/x.txt", "");
         let empty = folder.path("empty").display().to_string();

@@ -36,14 +36,14 @@ pub struct Train {
     #[arg(long, requires = "a")]
     pub b: Option<PathBuf>,
     /// The built-in pair to train on where there are no folders
-    #[arg(long, value_enum, default_value_t = Pair::Inverted, conflicts_with = "a")]
+    #[arg(long, value_enum, default_value_t = Pair::Coloured, conflicts_with = "a")]
     pub pair: Pair,
     /// Leave unreadable images out instead of stopping
     #[arg(long)]
     pub skip_unreadable: bool,
     #[command(flatten)]
     pub run: RunOptions,
-    /// Epochs, each over the larger of the two sets [built-in pairs: 12, folders: 200]
+    /// Epochs, each over the larger of the two sets [built-in pairs: 8, folders: 200]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Images of each kind per step [built-in pairs: 16, folders: 4]
@@ -91,7 +91,7 @@ pub struct Train {
     /// Write a picture of samples after every so many epochs
     #[arg(long, default_value_t = 1)]
     pub samples_every: usize,
-    /// Threads of libtorch on the CPU
+    /// Threads of libtorch on the CPU [1 for images below 24 pixels, which are too small to share out]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Threads that make batches
@@ -110,7 +110,7 @@ impl Train {
     }
 
     pub fn epochs(&self) -> usize {
-        self.or(self.epochs, 12, 200)
+        self.or(self.epochs, 8, 200)
     }
 
     pub fn batch(&self) -> usize {

@@ -7,7 +7,8 @@ use crate::{
 use anyhow::{Result, bail};
 use examples_support::{
     files, images,
-    labelled::store::{self, planes, square},
+    labelled::store::{self, planes},
+    resample::square,
     train,
 };
 use serde::Serialize;

@@ -35,10 +35,10 @@ impl Objective {
                 let options = term.options.device(device);
                 let name = if term.name == "adversarial" { ADVERSARIAL } else { &term.name };
                 let adversarial = match registry.gan_by_name(name, &options) {
-                    Ok(pair) => Some(Adversarial::Pair(term.coefficient, pair)),
-                    Err(LossError::Name { .. }) if is_pix2pix(&registry, name) => {
+                    _ if is_pix2pix(&registry, name) => {
                         Some(Adversarial::Pix2Pix(term.coefficient, pix2pix(&options)?))
                     }
+                    Ok(pair) => Some(Adversarial::Pair(term.coefficient, pair)),
                     Err(LossError::Name { .. }) => None,
                     Err(error) => return Err(error.into()),
                 };

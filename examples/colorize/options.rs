@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long, default_value_t = 4)]
     pub noise: i64,
     /// Channels of the generator
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 16)]
     pub width: i64,
     /// Greatest learning rate of the generator
     #[arg(long, default_value_t = 2e-3)]

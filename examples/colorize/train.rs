@@ -347,7 +347,7 @@ mod tests {
     use super::*;
     use crate::compare;
     use clap::Parser;
-    use examples_support::testing::{Folder, assert_has};
+    use examples_support::testing::{Folder, assert_has, drawing, drawing_alone};
     use std::path::Path;
 
     fn options(folder: &Folder, more: &str) -> Options {
@@ -369,6 +369,7 @@ mod tests {
 
     #[test]
     fn the_squared_error_goes_down_to_a_colour_that_never_occurs() {
+        let _draws = drawing();
         let folder = Folder::new("colorize-l2");
         let run_folder = folder.path("runs/colorize/run");
         go(&folder, "l2", "--epochs 2 --steps 60").unwrap();
@@ -392,6 +393,7 @@ mod tests {
 
     #[test]
     fn resuming_is_as_good_as_never_stopping() {
+        let _draws = drawing_alone();
         for (loss, more) in [
             ("adversarial", "--smooth r1"),
             ("wgan", "--smooth gp --critic-steps 2"),
@@ -427,6 +429,7 @@ mod tests {
 
     #[test]
     fn losses_are_compared_with_the_same_generator() {
+        let _draws = drawing();
         let folder = Folder::new("colorize-compare");
         let line =
             "--epochs 1 --steps 2 --name three --compare l1,adversarial,pix2pix(lambda_l1=1)";
@@ -452,6 +455,7 @@ mod tests {
 
     #[test]
     fn wrong_options_name_themselves() {
+        let _draws = drawing();
         let folder = Folder::new("colorize-options");
         for (wrong, named) in [
             ("--img 20", "--img"),

@@ -2,7 +2,7 @@
 //! another, with the losses of CycleGAN.
 //!
 //!     cargo run --release --example cyclegan -- train
-//!     cargo run --release --example cyclegan -- train --pair coloured --name coloured
+//!     cargo run --release --example cyclegan -- train --pair inverted --name inverted
 //!     cargo run --release --example cyclegan -- train --a path/to/horses --b path/to/zebras --img 128 --name horses
 //!     cargo run --release --example cyclegan -- translate --weights runs/cyclegan/horses/last.safetensors --to b photo.jpg
 

@@ -200,10 +200,12 @@ impl Discriminators {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use examples_support::testing::drawing;
     use tch::{Device, Kind, no_grad};
 
     #[test]
     fn images_of_all_sizes_fit() {
+        let _draws = drawing();
         for (side, scores) in [(8, 2), (16, 6), (20, 8), (32, 14), (64, 14), (128, 14)] {
             let vs = nn::VarStore::new(Device::Cpu);
             let shape = Shape { side, width: 1 };
@@ -226,6 +228,7 @@ mod tests {
     /// What one score is of: the pixels that its gradient reaches.
     #[test]
     fn patches_have_the_size_that_they_should() {
+        let _draws = drawing();
         for (side, patch) in [(16, 16), (64, 34), (128, 70)] {
             let vs = nn::VarStore::new(Device::Cpu);
             let discriminator = Discriminator::new(&vs.root(), Shape { side, width: 2 });

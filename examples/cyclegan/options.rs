@@ -36,14 +36,14 @@ pub struct Train {
     #[arg(long, requires = "a")]
     pub b: Option<PathBuf>,
     /// The built-in pair to train on where there are no folders
-    #[arg(long, value_enum, default_value_t = Pair::Inverted, conflicts_with = "a")]
+    #[arg(long, value_enum, default_value_t = Pair::Coloured, conflicts_with = "a")]
     pub pair: Pair,
     /// Leave unreadable images out instead of stopping
     #[arg(long)]
     pub skip_unreadable: bool,
     #[command(flatten)]
     pub run: RunOptions,
-    /// Epochs, each over the larger of the two sets [built-in pairs: 12, folders: 200]
+    /// Epochs, each over the larger of the two sets [built-in pairs: 8, folders: 200]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Images of each kind per step [built-in pairs: 16, folders: 4]
@@ -66,9 +66,10 @@ pub struct Train {
     #[arg(long, default_value_t = 10.0)]
     pub lambda_b: f64,
     /// Weight, beside those of the cycles, of the term that images of the kind that is to be made stay as
-    /// they are; 0 leaves it out
-    #[arg(long, default_value_t = 0.5)]
-    pub identity: f64,
+    /// they are, which keeps colours; 0 leaves it out [0.5, but 0 for the inverted pair, whose white is to
+    /// become black]
+    #[arg(long)]
+    pub identity: Option<f64>,
     /// Generated images kept of each kind, to show to the discriminators again
     #[arg(long, default_value_t = 50)]
     pub pool: usize,
@@ -90,7 +91,7 @@ pub struct Train {
     /// Write a picture of samples after every so many epochs
     #[arg(long, default_value_t = 1)]
     pub samples_every: usize,
-    /// Threads of libtorch on the CPU
+    /// Threads of libtorch on the CPU [1 for images below 24 pixels, which are too small to share out]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Threads that make batches
@@ -109,7 +110,7 @@ impl Train {
     }
 
     pub fn epochs(&self) -> usize {
-        self.or(self.epochs, 12, 200)
+        self.or(self.epochs, 8, 200)
     }
 
     pub fn batch(&self) -> usize {
@@ -118,6 +119,11 @@ impl Train {
 
     pub fn fliplr(&self) -> f64 {
         self.or(self.fliplr, 0.0, 0.5)
+    }
+
+    pub fn identity(&self) -> f64 {
+        let inverted = self.folders().is_none() && self.pair == Pair::Inverted;
+        self.identity.unwrap_or(if inverted { 0.0 } else { 0.5 })
     }
 
     pub fn lr(&self) -> f64 {
@@ -156,7 +162,7 @@ impl Train {
             .gan(gan)
             .lambda_a(self.lambda_a)
             .lambda_b(self.lambda_b)
-            .lambda_identity(self.identity))
+            .lambda_identity(self.identity()))
     }
 
     /// Whether the generators' objective needs the scores of real images.
@@ -191,7 +197,7 @@ impl Train {
         }
         within("lambda-a", self.lambda_a, 0.0, 1e6)?;
         within("lambda-b", self.lambda_b, 0.0, 1e6)?;
-        within("identity", self.identity, 0.0, 1e6)?;
+        within("identity", self.identity(), 0.0, 1e6)?;
         within("lr-last", self.lr_last, 0.0, 1.0)?;
         within("ema", self.ema, 0.0, 1.0)?;
         within("fliplr", self.fliplr(), 0.0, 1.0)

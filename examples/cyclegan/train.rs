@@ -33,13 +33,15 @@ const WARM_UP: usize = 20;
 const BETAS: (f64, f64) = (0.5, 0.999);
 /// Greatest norm of the gradient.
 const CLIP: f64 = 100.0;
+/// Images of so few pixels a side are computed faster by one thread than shared out to several.
+const SMALL: u32 = 24;
 
 pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
     options.check()?;
     let device = options.run.device()?;
     // A loss that does not exist is told before any folder is touched.
     let loss = options.loss()?;
-    if let Some(threads) = options.threads {
+    if let Some(threads) = options.threads.or((options.shape().side < SMALL).then_some(1)) {
         tch::set_num_threads(threads.min(1024) as i32);
     }
     let data = open(options, device)?;
@@ -95,7 +97,10 @@ impl<'a> Run<'a> {
             pools: [(0, 0); 2],
             options: format!(
                 "--epochs {epochs} --batch {batch} --gan \"{}\" --lambda-a {} --lambda-b {} --identity {}",
-                options.gan, options.lambda_a, options.lambda_b, options.identity
+                options.gan,
+                options.lambda_a,
+                options.lambda_b,
+                options.identity()
             ),
         };
         tch::manual_seed(seed as i64);
@@ -195,7 +200,7 @@ impl<'a> Run<'a> {
         let Generators { to_b, to_a } = &self.generators.net;
         let (fake_b, fake_a) = (to_b.forward(a), to_a.forward(b));
         let cycled = [to_a.forward(&fake_b), to_b.forward(&fake_a)];
-        let same = (self.options.identity > 0.0).then(|| [to_a.forward(a), to_b.forward(b)]);
+        let same = (self.options.identity() > 0.0).then(|| [to_a.forward(a), to_b.forward(b)]);
         let needs_real = self.needs_real;
         let (fake_scores, real_scores) = self.discriminators.frozen(|net| {
             let scores = |a, b| [net.of_a.forward(a), net.of_b.forward(b)];
@@ -268,7 +273,7 @@ impl<'a> Run<'a> {
         for (place, sum) in row.iter_mut().zip(sums) {
             *place = Some(sum / done);
         }
-        if options.identity == 0.0 {
+        if options.identity() == 0.0 {
             row[3] = None;
         }
         row[5] = Some(rates[0]);
@@ -334,7 +339,7 @@ mod tests {
     };
     use clap::Parser;
     use examples_support::{
-        testing::{Folder, assert_has},
+        testing::{Folder, assert_has, drawing, drawing_alone},
         train::Checkpoint,
     };
     use image::{Rgb, RgbImage};
@@ -381,6 +386,7 @@ mod tests {
 
     #[test]
     fn a_run_of_folders_goes_down_saves_resumes_and_translates() {
+        let _draws = drawing();
         let folder = Folder::new("cyclegan-run");
         let line = shades(&folder) + " --lr 2e-3 --ema 0.9";
         let run_folder = folder.path("runs/cyclegan/run");
@@ -423,9 +429,10 @@ mod tests {
 
     #[test]
     fn resuming_is_as_good_as_never_stopping() {
+        let _draws = drawing_alone();
         for gan in ["lsgan_cyclegan", "relativistic"] {
             let folder = Folder::new("cyclegan-exact");
-            let line = format!("--img 8 --batch 120 --epochs 3 --pool 150 --gan {gan}");
+            let line = shades(&folder) + &format!(" --epochs 3 --pool 4 --gan {gan}");
             let options = options(&folder, &line);
             let data = open(&options, Device::Cpu).unwrap();
             let part = |name: &str, resume: bool, epochs: std::ops::Range<usize>| {
@@ -439,7 +446,7 @@ mod tests {
             part("stopped", false, 0..1);
             let (stopped, stopped_meta) = part("stopped", true, 1..3);
             assert_eq!(meta.pools, stopped_meta.pools);
-            assert_eq!(meta.pools[0].1, 150);
+            assert_eq!(meta.pools[0].1, 4);
             let groups = [
                 "model",
                 "ema",
@@ -464,6 +471,7 @@ mod tests {
 
     #[test]
     fn wrong_options_name_themselves() {
+        let _draws = drawing();
         let folder = Folder::new("cyclegan-options");
         folder.text("empty/x.txt", "");
         let empty = folder.path("empty").display().to_string();

@@ -66,10 +66,12 @@ fn translated(images: &Tensor, multiple: u32, net: impl Fn(&Tensor) -> Tensor) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use examples_support::testing::drawing;
     use tch::{Device, Kind as TensorKind};
 
     #[test]
     fn images_of_any_size_come_back_in_it() {
+        let _draws = drawing();
         for (height, width) in [(16, 20), (17, 23), (1, 1), (3, 40)] {
             let images = Tensor::rand([1, 3, height, width], (TensorKind::Float, Device::Cpu));
             let net = |x: &Tensor| {

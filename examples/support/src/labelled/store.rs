@@ -6,10 +6,10 @@ use crate::{
     issues,
     issues::Issue,
     parallel::{self, Budget},
-    resample::resize,
+    resample::square,
 };
 use anyhow::{Result, bail};
-use image::{RgbImage, imageops};
+use image::RgbImage;
 use std::{borrow::Cow, sync::Arc};
 use tch::{Device, Kind, Tensor};
 
@@ -140,17 +140,6 @@ impl Batch {
 /// Bytes as an image tensor in [0, 1].
 pub fn images(pixels: &[u8], shape: [i64; 4], device: Device) -> Tensor {
     Tensor::from_slice(pixels).view(shape).to_device(device).to_kind(Kind::Float) / 255.0
-}
-
-/// The middle square of an image at `side` pixels.
-pub fn square(image: &RgbImage, side: u32) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let shorter = width.min(height);
-    if (width, height) == (side, side) || shorter == 0 {
-        return image.clone();
-    }
-    let (left, top) = ((width - shorter) / 2, (height - shorter) / 2);
-    resize(&imageops::crop_imm(image, left, top, shorter, shorter).to_image(), side, side)
 }
 
 /// An image as `channels` planes, one below the other.

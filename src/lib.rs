@@ -232,6 +232,7 @@ mod reduce;
 
 pub mod adversarial;
 pub mod alignment;
+pub mod autograd;
 pub mod classification;
 pub mod cuda;
 pub mod detection;

@@ -1,9 +1,9 @@
-//! Links this package's own tests, examples and benches against the libtorch that torch-sys found.
+//! Links a package's own tests, examples and benches against the libtorch that torch-sys found.
 
 use std::{env, path::Path};
 
-fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+/// The whole build script of a package that only links; a part of that of a package that does more.
+pub fn main() {
     println!("cargo:rustc-check-cfg=cfg(libtorch_cuda)");
     // Absent under `doc-only` and on Windows: then nothing is added.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB") else { return };

@@ -236,6 +236,7 @@ pub mod autograd;
 pub mod classification;
 pub mod cuda;
 pub mod detection;
+pub mod fused;
 pub mod loss;
 pub mod metric_learning;
 pub mod metrics;

@@ -23,6 +23,12 @@ impl Clone for Kept {
     }
 }
 
+impl Kept {
+    pub(crate) fn of(tensor: &Tensor) -> Self {
+        Kept(tensor.shallow_clone())
+    }
+}
+
 /// The product of the weights that are there, each checked to broadcast to `shape`, in `kind`.
 pub(crate) fn weights<'a>(
     loss: &'static str,

@@ -88,7 +88,7 @@ impl Context {
 
     /// Whether a graph of the gradient is asked for; in [`Function::backward`].
     pub fn creates_graph(&self) -> bool {
-        self.forward.is_none() && gradient_mode()
+        self.forward.is_none() && is_recording()
     }
 
     /// Whether the graph is kept for another backward; in [`Function::backward`].
@@ -98,7 +98,8 @@ impl Context {
     }
 }
 
-fn gradient_mode() -> bool {
+/// Whether operations of this thread go into a graph.
+pub(crate) fn is_recording() -> bool {
     // SAFETY: reads a variable of this thread.
     unsafe { tch_losses_gradient_mode() }
 }
@@ -154,7 +155,7 @@ struct Held {
 }
 
 pub(super) fn apply(function: Box<dyn Function>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-    let recorded = gradient_mode();
+    let recorded = is_recording();
     let needs_gradient = inputs.iter().map(|input| recorded && input.requires_grad()).collect();
     let mut error = None;
     let held = Box::new(Held { function, needs_gradient, error: &raw mut error });

@@ -33,6 +33,7 @@
 #[cfg_attr(not(autograd_node), path = "without.rs")]
 mod bridge;
 
+pub(crate) use bridge::is_recording;
 pub use bridge::{Context, is_available};
 
 use crate::{Result, error::unwrap};

@@ -10,6 +10,11 @@ pub fn is_available() -> bool {
     false
 }
 
+/// Whether operations of this thread go into a graph; nobody asks where there are no functions.
+pub(crate) fn is_recording() -> bool {
+    false
+}
+
 /// What a [`Function`] can ask and keep while it runs.
 pub struct Context(Infallible);
 

@@ -3,6 +3,7 @@
 use super::target::{per_class, positions};
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
+    fused::{self, Denominator, SoftmaxFormula},
     loss::{Entry, Input, Target, named_loss, weighted_loss},
     reduce::{Kept, ratio, reduce, weights},
 };
@@ -119,6 +120,37 @@ impl CrossEntropyLoss {
         let dims = input.size();
         check::shape_is(NAME, "input", input, dims.len() >= 2, "[N, C, ..]")?;
         check::device(NAME, "target", target, input)?;
+        match self.fused(input, target, weight)? {
+            Some(loss) => Ok(loss),
+            None => self.composed(input, target, weight),
+        }
+    }
+
+    fn fused(
+        &self,
+        input: &Tensor,
+        target: &Tensor,
+        weight: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let denominator = match self.reduction {
+            Reduction::Mean => Denominator::Weights,
+            Reduction::Sum => Denominator::One,
+            _ => return Ok(None),
+        };
+        let pass = fused::SoftmaxCrossEntropy {
+            formula: SoftmaxFormula::CrossEntropy { label_smoothing: self.label_smoothing },
+            class_weight: self.weight.as_ref().map(|kept| &kept.0),
+            ignore_index: self.ignore_index,
+            weight,
+            denominator,
+        };
+        let (loss, kept, kept_weight) = (self.clone(), Kept::of(target), weight.map(Kept::of));
+        pass.loss(input, target, move |input| {
+            loss.composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
+        })
+    }
+
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         let logits = check::accumulated(NAME, "input", input)?;
         let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &logits)?;
         if check::is_float(target.f_kind()?) {

@@ -1,0 +1,345 @@
+//! Binary cross entropy and focal loss of logits.
+
+use super::{
+    data::{Computed, Numbers, Part, Spread, TILE},
+    node::{Pass, record},
+    parallel,
+    real::{Real, sum},
+    simd::{self, Kernel, Madd},
+};
+use crate::Result;
+use std::ops::Range;
+use tch::{Kind, Tensor};
+
+/// What the weighted sum of the losses is divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denominator {
+    One,
+    Elements,
+    Weights,
+}
+
+/// `α_t (1-p_t)^γ BCE(x, t)` of logits: without `gamma` and `alpha` it is binary cross entropy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Formula {
+    pub(crate) gamma: f64,
+    pub(crate) alpha: Option<f64>,
+    pub(crate) label_smoothing: f64,
+    pub(crate) ignore_index: Option<i64>,
+}
+
+/// The formula over all elements, reduced.
+#[derive(Debug)]
+pub(crate) struct BinaryCrossEntropy<'a> {
+    pub(crate) formula: Formula,
+    pub(crate) pos_weight: Option<&'a Tensor>,
+    pub(crate) weight: Option<&'a Tensor>,
+    pub(crate) denominator: Denominator,
+}
+
+impl BinaryCrossEntropy<'_> {
+    /// The reduced loss, or `None` where it has to be composed. Shapes and options are checked already.
+    pub(crate) fn loss(
+        &self,
+        input: &Tensor,
+        target: &Tensor,
+        composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
+    ) -> Result<Option<Tensor>> {
+        let constant = [Some(target), self.pos_weight, self.weight];
+        if !super::applies(input, constant) {
+            return Ok(None);
+        }
+        let shape = input.size();
+        let (Some(logits), Some(target)) = (Numbers::of(input), Numbers::of(target)) else {
+            return Ok(None);
+        };
+        let (Some(pos_weight), Some(weight)) =
+            (Spread::optional(self.pos_weight, &shape), Spread::optional(self.weight, &shape))
+        else {
+            return Ok(None);
+        };
+        let formula = self.formula;
+        let data = Data { logits, target, pos_weight, weight, formula };
+        let pass = |wanted| match input.f_kind()? {
+            Kind::Double => data.pass::<f64>(input, self.denominator, wanted),
+            _ => data.pass::<f32>(input, self.denominator, wanted),
+        };
+        record(input, pass, composed).map(Some)
+    }
+}
+
+/// Elements of one piece of work.
+const CHUNK: usize = 16 * TILE;
+
+#[derive(Clone, Copy)]
+struct Data<'a> {
+    logits: Numbers<'a>,
+    target: Numbers<'a>,
+    pos_weight: Option<Spread<'a>>,
+    weight: Option<Spread<'a>>,
+    formula: Formula,
+}
+
+impl Data<'_> {
+    fn pass<T: Computed>(
+        self,
+        input: &Tensor,
+        denominator: Denominator,
+        wanted: bool,
+    ) -> Result<Pass> {
+        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let elements = self.logits.len();
+        let denominator = match denominator {
+            Denominator::One => 1.0,
+            Denominator::Elements => elements as f64,
+            Denominator::Weights => self.weights::<T>(),
+        };
+        // Where nothing counts the sum is 0 too.
+        let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
+        let parts: Vec<Option<Part<'_>>> = match gradient.as_mut().and_then(Part::of) {
+            Some(part) => part.split(CHUNK).into_iter().map(Some).collect(),
+            None => (0..elements.div_ceil(CHUNK)).map(|_| None).collect(),
+        };
+        let chunks = parts.into_iter().enumerate();
+        let sums = parallel::map(chunks, elements, |(chunk, part)| {
+            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
+            self.chunk::<T>(range, part, scale)
+        });
+        let total: f64 = sums.iter().sum();
+        let value = Tensor::from(total * scale).f_to_kind(T::KIND)?;
+        Ok(Pass { value, gradient })
+    }
+
+    /// The sum of what counts, how much.
+    fn weights<T: Computed>(&self) -> f64 {
+        let elements = self.logits.len();
+        if self.formula.ignore_index.is_none() {
+            return self.weight.map_or(elements as f64, |weight| {
+                weight.sum() * (elements / weight.length()) as f64
+            });
+        }
+        let sums = parallel::map(0..elements.div_ceil(CHUNK), elements / 4, |chunk| {
+            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
+            simd::run(Count::<T> { data: *self, range, real: std::marker::PhantomData })
+        });
+        sums.iter().sum()
+    }
+
+    fn chunk<T: Computed>(self, range: Range<usize>, part: Option<Part<'_>>, scale: f64) -> f64 {
+        macro_rules! run {
+            ($power:ty) => {
+                simd::run(Chunk::<T, $power> {
+                    data: self,
+                    range,
+                    part,
+                    scale,
+                    real: std::marker::PhantomData,
+                })
+            };
+        }
+        match self.formula.gamma {
+            0.0 => run!(Zero),
+            1.0 => run!(One),
+            1.5 => run!(OneAndHalf),
+            2.0 => run!(Two),
+            _ => run!(Any),
+        }
+    }
+}
+
+/// `miss^γ`
+trait Power: Send + Sync {
+    const FOCAL: bool = true;
+    fn power<T: Real, M: Madd>(miss: T, gamma: T) -> T;
+}
+
+macro_rules! power {
+    ($name:ident, $focal:literal, $m:ident, |$miss:ident, $gamma:ident| $power:expr) => {
+        struct $name;
+        impl Power for $name {
+            const FOCAL: bool = $focal;
+            #[inline(always)]
+            fn power<T: Real, $m: Madd>($miss: T, $gamma: T) -> T {
+                $power
+            }
+        }
+    };
+}
+power!(Zero, false, M, |_miss, _gamma| T::ONE);
+power!(One, true, M, |miss, _gamma| miss);
+power!(OneAndHalf, true, M, |miss, _gamma| miss * miss.sqrt());
+power!(Two, true, M, |miss, _gamma| miss * miss);
+power!(Any, true, M, |miss, gamma| (gamma * miss.ln::<M>()).exp::<M>());
+
+/// Tiles of the operands, where they have to be converted.
+struct Buffers<T> {
+    target: [T; TILE],
+    pos_weight: [T; TILE],
+    weight: [T; TILE],
+}
+
+impl<T: Real> Buffers<T> {
+    #[inline(always)]
+    fn new() -> Self {
+        let zero = [T::ZERO; TILE];
+        Buffers { target: zero, pos_weight: zero, weight: zero }
+    }
+}
+
+impl Data<'_> {
+    /// How much each element of a tile counts, if not 1; and its target, 0 where it is ignored.
+    #[inline(always)]
+    fn counts<'b, T: Computed>(
+        &'b self,
+        tile: &Range<usize>,
+        target: &'b mut [T; TILE],
+        weight: &'b mut [T; TILE],
+    ) -> (&'b [T], Option<&'b [T]>) {
+        let Some(ignored) = self.formula.ignore_index else {
+            let weight = match &self.weight {
+                Some(spread) => Some(spread.read(tile.clone(), weight)),
+                None => None,
+            };
+            return (self.target.read(tile.clone(), target), weight);
+        };
+        let ignored = T::of(ignored as f64);
+        let length = tile.len();
+        let mut raw = [T::ZERO; TILE];
+        let raw = &self.target.read(tile.clone(), &mut raw)[..length];
+        let mut own = [T::ONE; TILE];
+        if let Some(spread) = &self.weight {
+            let mut buffer = [T::ZERO; TILE];
+            own[..length].copy_from_slice(spread.read(tile.clone(), &mut buffer));
+        }
+        let (target, weight) = (&mut target[..length], &mut weight[..length]);
+        for i in 0..length {
+            let counts = raw[i] != ignored;
+            target[i] = if counts { raw[i] } else { T::ZERO };
+            weight[i] = if counts { own[i] } else { T::ZERO };
+        }
+        (target, Some(weight))
+    }
+}
+
+fn tiles(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(TILE).map(move |start| start..(start + TILE).min(end))
+}
+
+struct Count<'a, T> {
+    data: Data<'a>,
+    range: Range<usize>,
+    real: std::marker::PhantomData<T>,
+}
+
+impl<T: Computed> Kernel for Count<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<M: Madd>(self) -> f64 {
+        let mut buffers = Buffers::<T>::new();
+        let mut total = 0.0;
+        for tile in tiles(self.range) {
+            let (_, weight) = self.data.counts(&tile, &mut buffers.target, &mut buffers.weight);
+            total += weight.map_or(tile.len() as f64, |weight| sum(weight));
+        }
+        total
+    }
+}
+
+struct Chunk<'a, T, P> {
+    data: Data<'a>,
+    range: Range<usize>,
+    part: Option<Part<'a>>,
+    scale: f64,
+    real: std::marker::PhantomData<(T, P)>,
+}
+
+impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<M: Madd>(mut self) -> f64 {
+        let formula = self.data.formula;
+        let smoothing = T::of(formula.label_smoothing);
+        let half_smoothing = T::of(formula.label_smoothing / 2.0);
+        let alpha = formula.alpha.map(|alpha| (T::of(2.0 * alpha - 1.0), T::of(1.0 - alpha)));
+        let gamma = T::of(formula.gamma);
+        let scale = T::of(self.scale);
+        let two = T::of(2.0);
+
+        let mut buffers = Buffers::<T>::new();
+        let (mut logits, mut to) = ([T::ZERO; TILE], [T::ZERO; TILE]);
+        let (mut losses, mut slopes) = ([T::ZERO; TILE], [T::ZERO; TILE]);
+        let mut total = 0.0;
+        let start = self.range.start;
+        for tile in tiles(self.range) {
+            let length = tile.len();
+            let x = &self.data.logits.read(tile.clone(), &mut logits)[..length];
+            let (y, weight) = self.data.counts(&tile, &mut buffers.target, &mut buffers.weight);
+            let y = &y[..length];
+            let losses = &mut losses[..length];
+            let slopes = &mut slopes[..length];
+            let pos_weight = match &self.data.pos_weight {
+                Some(spread) => Some(&spread.read(tile.clone(), &mut buffers.pos_weight)[..length]),
+                None => None,
+            };
+            for i in 0..length {
+                // The margin is the logit of the less likely class: nothing cancels, however small.
+                let (x, t) = (x[i], y[i] - y[i] * smoothing + half_smoothing);
+                let likely = t.round();
+                let sign = T::ONE - two * likely;
+                let share = (t - likely).abs();
+                let margin = x * sign;
+                let e = (-x.abs()).exp::<M>();
+                let log = e.ln_1p::<M>();
+                let larger = T::ONE / (T::ONE + e);
+                let smaller = e * larger;
+                let negative = margin < T::ZERO;
+                let miss_hard = if negative { smaller } else { larger };
+                let hit_hard = if negative { larger } else { smaller };
+                let (mut loss, mut slope) = match pos_weight {
+                    None => {
+                        (margin.max(T::ZERO) + log - margin * share, sign * (miss_hard - share))
+                    }
+                    Some(pos_weight) => {
+                        let positive = pos_weight[i] * t;
+                        let (p, q) =
+                            if x < T::ZERO { (smaller, larger) } else { (larger, smaller) };
+                        let down = (-x).max(T::ZERO) + log;
+                        let up = x.max(T::ZERO) + log;
+                        (positive * down + (T::ONE - t) * up, (T::ONE - t) * p - positive * q)
+                    }
+                };
+                if P::FOCAL {
+                    let miss = (miss_hard + share * (hit_hard - miss_hard)).max(T::TINY);
+                    let factor = P::power::<T, M>(miss, gamma);
+                    let relative = sign * (miss_hard / miss) * hit_hard * (T::ONE - two * share);
+                    slope = factor * (slope + gamma * loss * relative);
+                    loss = factor * loss;
+                }
+                if let Some((steep, level)) = alpha {
+                    let alpha = t.madd::<M>(steep, level);
+                    loss = alpha * loss;
+                    slope = alpha * slope;
+                }
+                losses[i] = loss;
+                slopes[i] = slope * scale;
+            }
+            if let Some(weight) = weight {
+                let weight = &weight[..length];
+                for i in 0..length {
+                    losses[i] *= weight[i];
+                    slopes[i] *= weight[i];
+                }
+            }
+            total += sum(losses);
+            if let Some(part) = &mut self.part {
+                let within = tile.start - start..tile.end - start;
+                part.tile(within.clone(), &mut to).copy_from_slice(slopes);
+                part.wrote(within, &to);
+            }
+        }
+        total
+    }
+}

@@ -1,0 +1,55 @@
+//! Losses in one pass over memory: value and gradient computed together by kernels in Rust, hung on libtorch's graph.
+//!
+//! libtorch walks memory once for each operation of a composed loss, forwards and backwards. Here a loss reads its input once and
+//! writes the gradient, which [`autograd`](crate::autograd) hands out at the backward. It is used by itself where it applies:
+//! dense contiguous `Float`, `Double`, `Half` and `BFloat16` tensors on the CPU, a reduced loss, and no gradient of the target or a
+//! weight. Elsewhere, and where a graph of the gradient is asked for, the loss is composed of libtorch's operations.
+//!
+//! The kernels run on libtorch's number of threads (`tch::get_num_threads`), a sum has the same bits for any number of them, and
+//! the instructions (AVX-512, AVX2, NEON or none) are chosen when the program runs.
+
+mod binary;
+mod data;
+mod node;
+mod parallel;
+mod real;
+mod simd;
+mod softmax;
+
+pub(crate) use binary::{BinaryCrossEntropy, Denominator, Formula};
+pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
+
+use crate::{autograd, check};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+use tch::{Device, Tensor};
+
+fn switch() -> &'static AtomicBool {
+    static SWITCH: OnceLock<AtomicBool> = OnceLock::new();
+    SWITCH.get_or_init(|| {
+        let off = std::env::var("TCH_LOSSES_FUSED").is_ok_and(|value| value == "0");
+        AtomicBool::new(!off)
+    })
+}
+
+/// Whether fused losses are used where they apply. They are, unless the environment says `TCH_LOSSES_FUSED=0`.
+pub fn is_enabled() -> bool {
+    switch().load(Relaxed)
+}
+
+/// Turns fused losses on or off in the whole process.
+pub fn set_enabled(enabled: bool) {
+    switch().store(enabled, Relaxed);
+}
+
+/// Whether a loss of `input`, with tensors that are constant to it, can be fused at all.
+fn applies<'a>(input: &Tensor, constants: impl IntoIterator<Item = Option<&'a Tensor>>) -> bool {
+    is_enabled()
+        && autograd::is_available()
+        && input.device() == Device::Cpu
+        && input.f_kind().is_ok_and(check::is_float)
+        && data::is_plain(input)
+        && !constants.into_iter().flatten().any(|tensor| tensor.requires_grad())
+}

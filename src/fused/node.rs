@@ -1,0 +1,72 @@
+//! The node of a fused loss: value and gradient at once, the composed form where the gradient is differentiated.
+
+use crate::{
+    LossError, Result,
+    autograd::{self, Context, Function},
+};
+use tch::Tensor;
+
+/// A loss and, if it was wanted, its gradient.
+pub(super) struct Pass {
+    pub(super) value: Tensor,
+    pub(super) gradient: Option<Tensor>,
+}
+
+/// The value of `pass` as part of `input`'s graph. `composed` is the same loss of libtorch's operations.
+///
+/// `pass` is told whether to compute the gradient.
+pub(super) fn record(
+    input: &Tensor,
+    pass: impl FnOnce(bool) -> Result<Pass>,
+    composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
+) -> Result<Tensor> {
+    if !(input.requires_grad() && autograd::is_recording()) {
+        return Ok(pass(false)?.value);
+    }
+    let Pass { value, gradient } = pass(true)?;
+    let node = Node { value: Some(value), gradient, composed: Box::new(composed) };
+    Ok(autograd::f_apply(node, &[input])?.remove(0))
+}
+
+type Composed = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send>;
+
+struct Node {
+    value: Option<Tensor>,
+    gradient: Option<Tensor>,
+    composed: Composed,
+}
+
+impl Function for Node {
+    fn forward(&mut self, context: &mut Context, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        context.save_for_backward(&[&inputs[0]])?;
+        Ok(self.value.take().into_iter().collect())
+    }
+
+    fn backward(
+        &mut self,
+        context: &Context,
+        gradients: &[Option<Tensor>],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let Some(outer) = &gradients[0] else { return Ok(vec![None]) };
+        if context.creates_graph() {
+            let input = context.saved()?.remove(0);
+            let loss = (self.composed)(&input)?.f_mul(outer)?;
+            let gradient = Tensor::f_run_backward(&[loss], &[input], true, true)?.remove(0);
+            return Ok(vec![Some(gradient)]);
+        }
+        const FREED: LossError = LossError::Graph {
+            loss: "fused loss",
+            message: "backward through the graph a second time; keep the graph the first time",
+        };
+        let outer = outer.detach();
+        if context.keeps_graph() {
+            let gradient = self.gradient.as_ref().ok_or(FREED)?;
+            return Ok(vec![Some(gradient.f_mul(&outer)?)]);
+        }
+        let mut gradient = self.gradient.take().ok_or(FREED)?;
+        if outer.f_double_value(&[])? != 1.0 {
+            let _ = gradient.f_mul_(&outer)?;
+        }
+        Ok(vec![Some(gradient)])
+    }
+}

@@ -1,0 +1,289 @@
+//! The numbers that kernels compute in, with the functions that losses need, written so that loops over them vectorise.
+
+use super::simd::Madd;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
+use tch::Kind;
+
+/// `f32` or `f64`.
+pub(super) trait Real:
+    Copy
+    + Send
+    + Sync
+    + Default
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + MulAssign
+    + 'static
+{
+    const KIND: Kind;
+    const ZERO: Self;
+    const ONE: Self;
+    /// The smallest normal number.
+    const TINY: Self;
+
+    fn of(value: f64) -> Self;
+    fn to_f64(self) -> f64;
+    fn abs(self) -> Self;
+    fn sqrt(self) -> Self;
+    fn round(self) -> Self;
+    /// The larger; `other` where `self` is NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smaller; `other` where `self` is NaN.
+    fn min(self, other: Self) -> Self;
+    /// `self b + c`
+    fn madd<M: Madd>(self, b: Self, c: Self) -> Self;
+    /// `e^self`; 0 and infinity beyond the range, NaN of NaN.
+    fn exp<M: Madd>(self) -> Self;
+    /// The natural logarithm of a normal positive number.
+    fn ln<M: Madd>(self) -> Self;
+    /// `ln(1 + self)` for `self` in [0, 1], to the last bits however small.
+    fn ln_1p<M: Madd>(self) -> Self;
+}
+
+/// `artanh(s) / s` as a polynomial in `s²` up to 1/9, relative error 4e-9.
+#[inline(always)]
+fn artanh_ratio<M: Madd>(square: f32) -> f32 {
+    const P: [f32; 4] = [0.33333161, 0.20012298, 0.13982579, 0.14078889];
+    let mut sum = P[3];
+    sum = M::f32(sum, square, P[2]);
+    sum = M::f32(sum, square, P[1]);
+    sum = M::f32(sum, square, P[0]);
+    M::f32(sum, square, 1.0)
+}
+
+/// `ln 2` with its last bits zero, and what is left.
+const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
+
+impl Real for f32 {
+    const KIND: Kind = Kind::Float;
+    const ZERO: f32 = 0.0;
+    const ONE: f32 = 1.0;
+    const TINY: f32 = f32::MIN_POSITIVE;
+
+    #[inline(always)]
+    fn of(value: f64) -> f32 {
+        value as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+    #[inline(always)]
+    fn abs(self) -> f32 {
+        self.abs()
+    }
+    #[inline(always)]
+    fn sqrt(self) -> f32 {
+        self.sqrt()
+    }
+    #[inline(always)]
+    fn round(self) -> f32 {
+        self.round_ties_even()
+    }
+    #[inline(always)]
+    fn max(self, other: f32) -> f32 {
+        if self > other { self } else { other }
+    }
+    #[inline(always)]
+    fn min(self, other: f32) -> f32 {
+        if self < other { self } else { other }
+    }
+    #[inline(always)]
+    fn madd<M: Madd>(self, b: f32, c: f32) -> f32 {
+        M::f32(self, b, c)
+    }
+
+    /// `2^k e^r` with `|r| <= ln 2 / 2` and a polynomial of relative error 3e-9.
+    #[inline(always)]
+    fn exp<M: Madd>(self) -> f32 {
+        const P: [f32; 7] =
+            [1.0, 1.0, 0.5, 0.166_664_16, 0.041_666_352, 0.008_375_126, 0.001_394_111];
+        // Added and taken off again it rounds to a whole number, which its last bits then hold.
+        const ROUND: f32 = 12_582_912.0;
+        // The order keeps NaN.
+        let x = if self < -104.0 { -104.0 } else { self };
+        let x = if x > 89.0 { 89.0 } else { x };
+        let shifted = M::f32(x, std::f32::consts::LOG2_E, ROUND);
+        let k = shifted - ROUND;
+        let r = M::f32(k, -LN_2.1, M::f32(k, -LN_2.0, x));
+        let mut sum = P[6];
+        sum = M::f32(sum, r, P[5]);
+        sum = M::f32(sum, r, P[4]);
+        sum = M::f32(sum, r, P[3]);
+        sum = M::f32(sum, r, P[2]);
+        sum = M::f32(sum, r, P[1]);
+        sum = M::f32(sum, r, P[0]);
+        // 2^k in two factors, as it may be below or above what one exponent says.
+        let k = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+        let half = k >> 1;
+        let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
+        sum * power(half) * power(k.wrapping_sub(half))
+    }
+
+    #[inline(always)]
+    fn ln<M: Madd>(self) -> f32 {
+        // The exponent that leaves a mantissa in [√½, √2).
+        const SQRT_HALF: u32 = 0x3f35_04f3;
+        let bits = self.to_bits();
+        let k = (bits.wrapping_sub(SQRT_HALF) as i32) >> 23;
+        let m = f32::from_bits(bits.wrapping_sub((k as u32) << 23));
+        let k = k as f32;
+        let s = (m - 1.0) / (m + 1.0);
+        let log = 2.0 * s * artanh_ratio::<M>(s * s);
+        M::f32(k, LN_2.0, M::f32(k, LN_2.1, log))
+    }
+
+    #[inline(always)]
+    fn ln_1p<M: Madd>(self) -> f32 {
+        let s = self / (self + 2.0);
+        2.0 * s * artanh_ratio::<M>(s * s)
+    }
+}
+
+impl Real for f64 {
+    const KIND: Kind = Kind::Double;
+    const ZERO: f64 = 0.0;
+    const ONE: f64 = 1.0;
+    const TINY: f64 = f64::MIN_POSITIVE;
+
+    #[inline(always)]
+    fn of(value: f64) -> f64 {
+        value
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn abs(self) -> f64 {
+        self.abs()
+    }
+    #[inline(always)]
+    fn sqrt(self) -> f64 {
+        self.sqrt()
+    }
+    #[inline(always)]
+    fn round(self) -> f64 {
+        self.round_ties_even()
+    }
+    #[inline(always)]
+    fn max(self, other: f64) -> f64 {
+        if self > other { self } else { other }
+    }
+    #[inline(always)]
+    fn min(self, other: f64) -> f64 {
+        if self < other { self } else { other }
+    }
+    #[inline(always)]
+    fn madd<M: Madd>(self, b: f64, c: f64) -> f64 {
+        M::f64(self, b, c)
+    }
+    #[inline(always)]
+    fn exp<M: Madd>(self) -> f64 {
+        self.exp()
+    }
+    #[inline(always)]
+    fn ln<M: Madd>(self) -> f64 {
+        self.ln()
+    }
+    #[inline(always)]
+    fn ln_1p<M: Madd>(self) -> f64 {
+        self.ln_1p()
+    }
+}
+
+/// The sum of a slice, in an order that does not depend on the instructions used.
+#[inline(always)]
+pub(super) fn sum<T: Real>(values: &[T]) -> f64 {
+    const LANES: usize = 16;
+    let mut lanes = [T::ZERO; LANES];
+    let mut blocks = values.chunks_exact(LANES);
+    for block in &mut blocks {
+        for (lane, &value) in lanes.iter_mut().zip(block) {
+            *lane += value;
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(blocks.remainder()) {
+        *lane += value;
+    }
+    lanes.iter().map(|lane| lane.to_f64()).sum()
+}
+
+/// The sum of products, in the order of [`sum`].
+#[inline(always)]
+pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    const LANES: usize = 16;
+    let mut lanes = [T::ZERO; LANES];
+    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    lanes.iter().map(|lane| lane.to_f64()).sum()
+}
+
+/// The largest of a slice that is not empty.
+#[inline(always)]
+pub(super) fn largest<T: Real>(values: &[T]) -> T {
+    const LANES: usize = 16;
+    let mut lanes = [values[0]; LANES];
+    let mut blocks = values.chunks_exact(LANES);
+    for block in &mut blocks {
+        for (lane, &value) in lanes.iter_mut().zip(block) {
+            *lane = value.max(*lane);
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(blocks.remainder()) {
+        *lane = value.max(*lane);
+    }
+    lanes[1..].iter().fold(lanes[0], |a, &b| a.max(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::simd::{Fused, Plain},
+        *,
+    };
+
+    fn worst(
+        range: impl Iterator<Item = f32>,
+        got: impl Fn(f32) -> f32,
+        exact: impl Fn(f64) -> f64,
+    ) -> f64 {
+        range.fold(0.0, |worst: f64, x| {
+            let exact = exact(x.into());
+            worst.max((f64::from(got(x)) / exact - 1.0).abs())
+        })
+    }
+
+    #[test]
+    fn functions_are_exact_to_the_last_bits() {
+        const ULP: f64 = f32::EPSILON as f64;
+        let wide = || (-87_000..88_000).map(|i| i as f32 * 1e-3);
+        assert!(worst(wide(), f32::exp::<Fused>, f64::exp) < 1.5 * ULP);
+        assert!(worst(wide(), f32::exp::<Plain>, f64::exp) < 2.5 * ULP);
+        let unit = || (0..100_000).map(|i| (-(i as f32) * 8e-4).exp());
+        assert!(worst(unit(), f32::ln_1p::<Fused>, f64::ln_1p) < 2.0 * ULP);
+        assert!(worst(unit(), f32::ln_1p::<Plain>, f64::ln_1p) < 3.0 * ULP);
+        let normal = || (1..170_000).map(|i| (i as f32 * 1e-3 - 85.0005).exp());
+        assert!(worst(normal(), f32::ln::<Fused>, f64::ln) < 4.0 * ULP);
+        assert!(worst(normal(), f32::ln::<Plain>, f64::ln) < 4.0 * ULP);
+    }
+
+    #[test]
+    fn the_ends_of_the_exponential() {
+        assert_eq!(f32::exp::<Fused>(0.0), 1.0);
+        assert_eq!(f32::exp::<Fused>(f32::NEG_INFINITY), 0.0);
+        assert_eq!(f32::exp::<Fused>(-1e4), 0.0);
+        assert_eq!(f32::exp::<Fused>(f32::INFINITY), f32::INFINITY);
+        assert!(f32::exp::<Fused>(f32::NAN).is_nan());
+        let subnormal = f32::exp::<Fused>(-100.0);
+        assert!((f64::from(subnormal) / (-100f64).exp() - 1.0).abs() < 0.05);
+    }
+}

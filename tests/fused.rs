@@ -1,0 +1,309 @@
+//! Fused losses against their composed forms: values, gradients, gradients of gradients, threads, what is left to libtorch.
+
+mod common;
+
+use common::{assert_close, leaf, rand, randint, randn, tolerance};
+use std::sync::{Mutex, MutexGuard};
+use tch::{Device, Kind, Tensor};
+use tch_losses::{
+    BceWithLogitsLoss, CrossEntropyLoss, FocalLoss, Loss, MeanOver, Reduction, SoftmaxFocalLoss,
+    fused,
+};
+
+/// The switch is the whole process's: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static SWITCH: Mutex<()> = Mutex::new(());
+    SWITCH.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Value and gradient of `2.5 loss`, fused or not.
+fn passed(fused: bool, loss: &dyn Fn(&Tensor) -> Tensor, input: &Tensor) -> (Tensor, Tensor) {
+    fused::set_enabled(fused);
+    let input = leaf(input);
+    let value = loss(&input) * 2.5;
+    value.backward();
+    fused::set_enabled(true);
+    (value.detach(), input.grad())
+}
+
+/// Whether the loss came from a fused node.
+fn is_fused(loss: &dyn Fn(&Tensor) -> Tensor, input: &Tensor) -> bool {
+    let value = loss(&leaf(input));
+    // The composed forms read their input in several nodes, and only a fused one can fail to be run twice with this text.
+    let first = value.f_backward();
+    let second = value.f_backward();
+    first.is_ok() && second.is_err_and(|error| error.to_string().contains("fused loss"))
+}
+
+/// The same value and gradient both ways; a value alone, where no gradient is wanted.
+#[track_caller]
+fn alike(what: &str, loss: impl Fn(&Tensor) -> Tensor, input: &Tensor) {
+    if input.device() != Device::Cpu {
+        return;
+    }
+    let _alone = alone();
+    let kind = input.kind();
+    let (value, gradient) = passed(true, &loss, input);
+    let (expected, expected_gradient) = passed(false, &loss, input);
+    assert_eq!(value.kind(), expected.kind(), "{what}: kind of the value");
+    assert_eq!(gradient.kind(), kind, "{what}: kind of the gradient");
+    let values = if kind == Kind::Double { Kind::Double } else { Kind::Float };
+    assert_close(&format!("{what}: value"), &value, &expected, tolerance(values));
+    let (relative, absolute) = tolerance(kind);
+    let largest = expected_gradient.abs().max().double_value(&[]).min(1.0);
+    // Two steps of the subnormal numbers of Half.
+    let steps = if kind == Kind::Half { 1.2e-7 } else { 0.0 };
+    let allowed = (relative, (absolute * largest).max(steps));
+    assert_close(&format!("{what}: gradient"), &gradient, &expected_gradient, allowed);
+    let alone = tch::no_grad(|| loss(input)) * 2.5;
+    assert_close(&format!("{what}: value alone"), &alone, &value, (1e-12, 0.0));
+    assert!(is_fused(&loss, input), "{what}: not fused");
+}
+
+/// Sizes around the tiles, the chunks and what several threads share.
+const SIZES: [i64; 6] = [1, 7, 1023, 1025, 16_385, 140_000];
+
+const KINDS: [Kind; 4] = common::KINDS;
+
+#[test]
+fn binary_losses_of_every_kind_and_size() {
+    for kind in KINDS {
+        for (seed, size) in SIZES.into_iter().enumerate() {
+            let seed = seed as i64;
+            let input = randn(seed, &[size], kind) * 6.0;
+            let hard = rand(seed + 10, &[size], Kind::Float).gt(0.7);
+            let soft = rand(seed + 20, &[size], Kind::Float);
+            let weight = rand(seed + 30, &[size], kind);
+            for (name, target) in [("hard", &hard), ("soft", &soft)] {
+                for gamma in [0.0, 0.5, 1.0, 1.5, 2.0, 3.7] {
+                    let focal = FocalLoss::default().gamma(gamma);
+                    let what = format!("focal {kind:?} {size} {name} γ {gamma}");
+                    alike(&what, |x| focal.forward(x, target), &input);
+                }
+                let bce = BceWithLogitsLoss::default();
+                alike(&format!("bce {kind:?} {size} {name}"), |x| bce.forward(x, target), &input);
+                alike(
+                    &format!("weighted bce {kind:?} {size} {name}"),
+                    |x| bce.forward_weighted(x, target, &weight),
+                    &input,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn options_of_binary_losses() {
+    let input = randn(1, &[4, 3, 5, 7], Kind::Double) * 4.0;
+    let target = randint(2, 3, &[4, 3, 5, 7]);
+    let image = rand(3, &[4, 1, 1, 1], Kind::Double);
+    let classes = rand(4, &[3, 1, 1], Kind::Float) * 3.0;
+    let pixels = rand(5, &[5, 7], Kind::Double);
+    let full = rand(6, &[4, 3, 5, 7], Kind::Half);
+    let focal = FocalLoss::default().ignore_index(2).label_smoothing(0.1);
+    let bce = BceWithLogitsLoss::default().ignore_index(2).label_smoothing(0.2);
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        for (name, weight) in
+            [("image", &image), ("classes", &classes), ("pixels", &pixels), ("full", &full)]
+        {
+            for (with, pos_weight) in [("", None), (", pos_weight", Some(classes.shallow_clone()))]
+            {
+                let what = format!("{reduction:?}, weight of {name}{with}");
+                let loss = focal
+                    .clone()
+                    .reduction(reduction)
+                    .pos_weight(pos_weight.as_ref().map(Tensor::shallow_clone));
+                alike(
+                    &format!("focal {what}"),
+                    |x| loss.forward_weighted(x, &target, weight),
+                    &input,
+                );
+                let loss = loss.alpha(None).gamma(1.5);
+                alike(&format!("focal without α {what}"), |x| loss.forward(x, &target), &input);
+                for mean_over in [MeanOver::Weights, MeanOver::Elements] {
+                    let loss = bce
+                        .clone()
+                        .reduction(reduction)
+                        .mean_over(mean_over)
+                        .pos_weight(pos_weight.as_ref().map(Tensor::shallow_clone));
+                    alike(
+                        &format!("bce {mean_over:?} {what}"),
+                        |x| loss.forward_weighted(x, &target, weight),
+                        &input,
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn saturated_logits_and_what_is_ignored_whole() {
+    for kind in KINDS {
+        let input = Tensor::from_slice(&[1e4f64, -1e4, 60.0, -60.0, 0.0, 1e4, -1e4]).to_kind(kind);
+        let target = Tensor::from_slice(&[1i64, 0, 1, 1, 1, 0, 1]);
+        for gamma in [0.0, 0.5, 1.0, 2.0] {
+            let focal = FocalLoss::default().gamma(gamma);
+            alike(&format!("saturated {kind:?} γ {gamma}"), |x| focal.forward(x, &target), &input);
+        }
+        let ignored = FocalLoss::default().ignore_index(7);
+        let sevens = target.full_like(7);
+        alike(&format!("ignored {kind:?}"), |x| ignored.forward(x, &sevens), &input);
+    }
+}
+
+/// Logits, classes and how much each counts, for an input of this shape.
+fn pixels(seed: i64, shape: &[i64], kind: Kind) -> (Tensor, Tensor, Tensor) {
+    let positions = [&shape[..1], &shape[2..]].concat();
+    let input = randn(seed, shape, kind) * 4.0;
+    let target = randint(seed + 1, shape[1], &positions);
+    (input, target, rand(seed + 2, &positions, Kind::Float))
+}
+
+#[test]
+fn class_losses_of_every_kind_and_size() {
+    let shapes: [&[i64]; 8] = [
+        &[1, 2],
+        &[7, 10],
+        &[300, 33],
+        &[3, 3000],
+        &[2, 3, 5, 7],
+        &[2, 19, 40, 41],
+        &[1, 5, 3, 4, 500],
+        &[3, 70, 1100],
+    ];
+    for kind in KINDS {
+        for (seed, shape) in shapes.into_iter().enumerate() {
+            let (input, target, weight) = pixels(seed as i64, shape, kind);
+            let target = target.masked_fill(&weight.gt(0.8), -100);
+            let class_weight = rand(9, &shape[1..2], Kind::Float) + 0.5;
+            for smoothing in [0.0, 0.1] {
+                let ce = CrossEntropyLoss::default().label_smoothing(smoothing);
+                let weighted = ce.clone().weight(class_weight.shallow_clone());
+                let what = format!("cross entropy {kind:?} {shape:?} ε {smoothing}");
+                alike(&what, |x| ce.forward(x, &target), &input);
+                alike(&format!("{what}, weight"), |x| weighted.forward(x, &target), &input);
+                let loss = |x: &Tensor| weighted.forward_weighted(x, &target, &weight);
+                alike(&format!("{what}, weights"), loss, &input);
+            }
+            for gamma in [0.0, 0.5, 1.0, 2.0, 3.3] {
+                let focal = SoftmaxFocalLoss::default().gamma(gamma);
+                let weighted = focal.clone().alpha(class_weight.shallow_clone());
+                let what = format!("softmax focal {kind:?} {shape:?} γ {gamma}");
+                alike(&what, |x| focal.forward(x, &target), &input);
+                let loss = |x: &Tensor| weighted.forward_weighted(x, &target, &weight);
+                alike(&format!("{what}, weights"), loss, &input);
+            }
+        }
+    }
+}
+
+#[test]
+fn options_of_class_losses() {
+    let (input, target, weight) = pixels(1, &[2, 4, 6, 5], Kind::Double);
+    for kind in [Kind::Uint8, Kind::Int8, Kind::Int16, Kind::Int, Kind::Int64] {
+        let target = target.to_kind(kind);
+        let ce = CrossEntropyLoss::default().ignore_index(1).reduction(Reduction::Sum);
+        alike(&format!("{kind:?} targets"), |x| ce.forward(x, &target), &input);
+    }
+    let ones = CrossEntropyLoss::default().ignore_index(1);
+    alike("all ignored", |x| ones.forward(x, &target.ones_like()), &input);
+    let focal = SoftmaxFocalLoss::default();
+    for (name, weight) in [
+        ("image", weight.narrow(1, 0, 1).narrow(2, 0, 1).contiguous()),
+        ("row", weight.narrow(0, 0, 1).narrow(1, 0, 1).contiguous()),
+    ] {
+        alike(name, |x| focal.forward_weighted(x, &target, &weight), &input);
+        alike(name, |x| ones.forward_weighted(x, &target, &weight), &input);
+    }
+    let _alone = alone();
+    let strange = target.full_like(4);
+    let error = ones.f_forward(&input, &strange).unwrap_err().to_string();
+    assert!(error.contains("out of bounds"), "{error}");
+}
+
+#[test]
+fn saturated_classes() {
+    for kind in KINDS {
+        let rows = [1e4f64, -1e4, 0.0, -1e4, 1e4, 60.0, 0.0, 60.0, 0.0];
+        let input = Tensor::from_slice(&rows).view([3, 3]).to_kind(kind);
+        for class in 0..3 {
+            let target = Tensor::from_slice(&[class, class, class]);
+            let ce = CrossEntropyLoss::default();
+            alike(&format!("cross entropy {kind:?}"), |x| ce.forward(x, &target), &input);
+            for gamma in [0.5, 1.0, 2.0] {
+                let focal = SoftmaxFocalLoss::default().gamma(gamma);
+                let what = format!("softmax focal {kind:?} γ {gamma} class {class}");
+                alike(&what, |x| focal.forward(x, &target), &input);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_of_the_gradient_is_the_composed_one() {
+    let _alone = alone();
+    let input = randn(1, &[50], Kind::Double);
+    let target = rand(2, &[50], Kind::Double);
+    let focal = FocalLoss::default().gamma(1.5);
+    let twice = |fused: bool| {
+        fused::set_enabled(fused);
+        let x = leaf(&input);
+        let loss = focal.forward(&(&x * 1.5), &target);
+        let first = Tensor::run_backward(&[&loss], &[&x], true, true).remove(0);
+        let penalty = first.square().sum(None::<Kind>) + loss;
+        penalty.backward();
+        fused::set_enabled(true);
+        x.grad()
+    };
+    assert_close("gradient", &twice(true), &twice(false), tolerance(Kind::Double));
+}
+
+#[test]
+fn the_graph_can_be_kept_and_is_gone_otherwise() {
+    let _alone = alone();
+    let x = leaf(&randn(1, &[50], Kind::Float));
+    let loss = FocalLoss::default().forward(&x, &x.detach().gt(0.0));
+    let gradient = |keep| Tensor::f_run_backward(&[&loss], &[&x], keep, false);
+    let first = gradient(true).unwrap().remove(0);
+    let second = gradient(false).unwrap().remove(0);
+    assert_eq!(first, second);
+    let error = gradient(false).unwrap_err().to_string();
+    assert!(error.contains("a second time"), "{error}");
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let _alone = alone();
+    let input = randn(1, &[300_000], Kind::Float);
+    let target = rand(2, &[300_000], Kind::Float).gt(0.5);
+    let run = |threads| {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(threads);
+        let x = leaf(&input);
+        let loss = FocalLoss::default().forward(&x, &target);
+        loss.backward();
+        tch::set_num_threads(before);
+        (loss.double_value(&[]), x.grad())
+    };
+    let one = run(1);
+    for threads in [2, 3, 8] {
+        assert_eq!(run(threads), one);
+    }
+}
+
+#[test]
+fn what_is_not_plain_is_composed() {
+    let _alone = alone();
+    let input = randn(1, &[6, 4], Kind::Float);
+    let target = input.gt(0.0).to_kind(Kind::Float);
+    let focal = FocalLoss::default();
+    let plain = |x: &Tensor| focal.forward(x, &target);
+    assert!(is_fused(&plain, &input));
+    assert!(!is_fused(&|x| focal.forward(&x.tr(), &target.tr()), &input), "strides");
+    let soft = target.copy().set_requires_grad(true);
+    assert!(!is_fused(&|x| focal.forward(x, &soft), &input), "a target with a gradient");
+    fused::set_enabled(false);
+    assert!(!is_fused(&plain, &input), "turned off");
+    fused::set_enabled(true);
+}

@@ -10,7 +10,7 @@ use std::{
 use tch::{Kind, Tensor};
 use tch_losses::{
     LossError, Result,
-    autograd::{self, Context, Function},
+    autograd::{self, Context, Function, Grad},
 };
 
 /// `exp`, with the gradient from its saved output.
@@ -167,6 +167,33 @@ fn the_function_is_dropped_with_the_graph() {
     let function = Exp { dropped: Some(count.clone()) };
     drop(autograd::apply(function, &[&Tensor::from(1.0)]));
     assert_eq!(count.load(SeqCst), 4, "without a graph too");
+}
+
+#[test]
+fn gradients_with_weights_and_of_what_is_not_used() {
+    let (x, unused) = (leaf(&[1.0, 2.0]), leaf(&[1.0]));
+    let y = x.square();
+    let weights = Tensor::from_slice(&[10.0, 100.0]);
+    let grad_outputs = [&weights];
+    let grad = Grad::default().grad_outputs(&grad_outputs).keep_graph(true);
+    let gradients = grad.of(&[&y], &[&x, &unused]);
+    assert_eq!(numbers(gradients[0].as_ref().unwrap()), [20.0, 400.0]);
+    assert!(gradients[1].is_none());
+    let first = Grad::default().create_graph(true).of(&[&y.sum(None::<Kind>)], &[&x]).remove(0);
+    let second = Grad::default().of(&[&first.unwrap().sum(None::<Kind>)], &[&x]).remove(0);
+    assert_eq!(numbers(&second.unwrap()), [2.0, 2.0]);
+    assert!(Grad::default().f_of(&[&y], &[&x]).is_err(), "no scalar");
+    assert!(Grad::default().f_of(&[&weights], &[&x]).is_err(), "no graph");
+}
+
+#[test]
+fn the_gradient_of_an_output_may_depend_on_the_input() {
+    let x = leaf(&[0.5, -1.0]);
+    let square = autograd::apply(Exp::default(), &[&x]).remove(0).square().sum(None::<Kind>);
+    let first = Grad::default().create_graph(true).of(&[&square], &[&x]).remove(0).unwrap();
+    let second = Grad::default().of(&[&first.sum(None::<Kind>)], &[&x]).remove(0).unwrap();
+    let error = (second - (&x * 2.0).exp() * 4.0).abs().max().double_value(&[]);
+    assert!(error < 1e-12);
 }
 
 /// Fails in the ways a function can.

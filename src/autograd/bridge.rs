@@ -38,6 +38,14 @@ unsafe extern "C" {
     fn tch_losses_list_push(list: *mut CList, tensor: *const C_tensor);
     fn tch_losses_save(context: *mut CContext, tensors: *const CList) -> *mut c_char;
     fn tch_losses_saved(context: *const CContext, tensors: *mut CList) -> *mut c_char;
+    fn tch_losses_grad(
+        outputs: *const CList,
+        inputs: *const CList,
+        weights: *const CList,
+        keep_graph: bool,
+        create_graph: bool,
+        gradients: *mut CList,
+    ) -> *mut c_char;
     fn tch_losses_needs_gradient(context: *const CContext, input: usize) -> bool;
     fn tch_losses_keeps_graph() -> bool;
     fn tch_losses_gradient_mode() -> bool;
@@ -59,8 +67,7 @@ pub struct Context {
 impl Context {
     /// Keeps inputs or outputs for [`Function::backward`]. At most once, in [`Function::forward`].
     pub fn save_for_backward(&mut self, tensors: &[&Tensor]) -> Result<()> {
-        let list = List::new();
-        tensors.iter().for_each(|&tensor| list.push(Some(tensor)));
+        let list = List::of(tensors);
         // SAFETY: `raw` lives as long as this call of the function; the list is read only.
         done(unsafe { tch_losses_save(self.raw, list.0) })
     }
@@ -120,9 +127,13 @@ impl List {
         List(unsafe { tch_losses_list_new() })
     }
 
-    fn push(&self, tensor: Option<&Tensor>) {
-        // SAFETY: both live; C++ copies the reference.
-        unsafe { tch_losses_list_push(self.0, tensor.map_or(ptr::null(), Tensor::as_ptr)) }
+    fn of(tensors: &[&Tensor]) -> Self {
+        let list = List::new();
+        for tensor in tensors {
+            // SAFETY: both live; C++ copies the reference.
+            unsafe { tch_losses_list_push(list.0, tensor.as_ptr()) }
+        }
+        list
     }
 
     fn tensors(&self) -> Vec<Option<Tensor>> {
@@ -170,6 +181,23 @@ pub(super) fn apply(function: Box<dyn Function>, inputs: &[&Tensor]) -> Result<V
         Some(error) => Err(error),
         None => said.map(|()| outputs.tensors().into_iter().flatten().collect()),
     }
+}
+
+pub(super) fn grad(
+    outputs: &[&Tensor],
+    inputs: &[&Tensor],
+    weights: &[&Tensor],
+    keep_graph: bool,
+    create_graph: bool,
+) -> Result<Vec<Option<Tensor>>> {
+    let gradients = List::new();
+    let [outputs, inputs, weights] = [outputs, inputs, weights].map(List::of);
+    // SAFETY: four lists that live; the last is ours to fill.
+    done(unsafe {
+        let (outputs, inputs, weights) = (outputs.0, inputs.0, weights.0);
+        tch_losses_grad(outputs, inputs, weights, keep_graph, create_graph, gradients.0)
+    })?;
+    Ok(gradients.tensors())
 }
 
 /// Tensors of their own from borrowed pointers.

@@ -78,3 +78,53 @@ pub fn f_apply(function: impl Function, inputs: &[&Tensor]) -> Result<Vec<Tensor
 pub fn apply(function: impl Function, inputs: &[&Tensor]) -> Vec<Tensor> {
     unwrap(f_apply(function, inputs))
 }
+
+/// The gradients of `inputs`: what `torch.autograd.grad` gives, and `Tensor::run_backward` cannot.
+///
+/// | option | default | meaning |
+/// |---|---|---|
+/// | `grad_outputs` | ones | the gradient of each output, in its shape; outputs that are no scalars need it |
+/// | `keep_graph` | `create_graph` | whether the graph stays for another backward |
+/// | `create_graph` | false | whether the gradients have a graph of their own; `grad_outputs` is then part of it |
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Grad<'a> {
+    grad_outputs: &'a [&'a Tensor],
+    keep_graph: Option<bool>,
+    create_graph: bool,
+}
+
+impl<'a> Grad<'a> {
+    /// The gradient of each output.
+    pub fn grad_outputs(mut self, grad_outputs: &'a [&'a Tensor]) -> Self {
+        self.grad_outputs = grad_outputs;
+        self
+    }
+
+    /// Whether the graph stays for another backward.
+    pub fn keep_graph(mut self, keep_graph: bool) -> Self {
+        self.keep_graph = Some(keep_graph);
+        self
+    }
+
+    /// Whether the gradients have a graph of their own.
+    pub fn create_graph(mut self, create_graph: bool) -> Self {
+        self.create_graph = create_graph;
+        self
+    }
+
+    /// The gradient of each input; `None` for one that the outputs do not depend on.
+    ///
+    /// # Errors
+    ///
+    /// An output without a graph, or that is no scalar and has no gradient given; an input that needs none.
+    pub fn f_of(self, outputs: &[&Tensor], inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+        let keep_graph = self.keep_graph.unwrap_or(self.create_graph);
+        bridge::grad(outputs, inputs, self.grad_outputs, keep_graph, self.create_graph)
+    }
+
+    /// [`Grad::f_of`], or a panic with its error.
+    #[track_caller]
+    pub fn of(self, outputs: &[&Tensor], inputs: &[&Tensor]) -> Vec<Option<Tensor>> {
+        unwrap(self.f_of(outputs, inputs))
+    }
+}

@@ -1,4 +1,5 @@
 // A torch::autograd::Function whose forward and backward are given from Rust (see bridge.rs).
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/graph_task.h>
 
@@ -119,6 +120,13 @@ char *tch_losses_save(AutogradContext *context, const variable_list *tensors) {
 
 char *tch_losses_saved(const AutogradContext *context, variable_list *tensors) {
   return guarded([&] { *tensors = context->get_saved_variables(); });
+}
+
+// `weights` holds the gradient of each output, or is empty for ones.
+char *tch_losses_grad(const variable_list *outputs, const variable_list *inputs, const variable_list *weights, bool keep_graph, bool create_graph, variable_list *gradients) {
+  return guarded([&] {
+    *gradients = torch::autograd::grad(*outputs, *inputs, *weights, keep_graph, create_graph, /*allow_unused=*/true);
+  });
 }
 
 bool tch_losses_needs_gradient(const AutogradContext *context, size_t input) { return context->needs_input_grad(input); }

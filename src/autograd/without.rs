@@ -49,9 +49,21 @@ impl Context {
     }
 }
 
+const MISSING: LossError = LossError::Unsupported {
+    loss: "autograd",
+    message: "this build has no autograd functions: no headers of libtorch were found",
+};
+
 pub(super) fn apply(_function: Box<dyn Function>, _inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-    Err(LossError::Unsupported {
-        loss: "autograd::apply",
-        message: "this build has no autograd functions: no headers of libtorch were found",
-    })
+    Err(MISSING)
+}
+
+pub(super) fn grad(
+    _outputs: &[&Tensor],
+    _inputs: &[&Tensor],
+    _weights: &[&Tensor],
+    _keep_graph: bool,
+    _create_graph: bool,
+) -> Result<Vec<Option<Tensor>>> {
+    Err(MISSING)
 }

@@ -45,8 +45,8 @@ impl BinaryCrossEntropy<'_> {
         target: &Tensor,
         composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
     ) -> Result<Option<Tensor>> {
-        let constant = [Some(target), self.pos_weight, self.weight];
-        if !super::applies(input, constant) {
+        let constants = [Some(target), self.pos_weight, self.weight];
+        if !super::applies(input, constants) {
             return Ok(None);
         }
         let shape = input.size();
@@ -64,7 +64,7 @@ impl BinaryCrossEntropy<'_> {
             Kind::Double => data.pass::<f64>(input, self.denominator, wanted),
             _ => data.pass::<f32>(input, self.denominator, wanted),
         };
-        record(input, pass, composed).map(Some)
+        record(input, constants, pass, composed).map(Some)
     }
 }
 

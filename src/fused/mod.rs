@@ -11,18 +11,20 @@
 mod binary;
 mod data;
 mod node;
+mod overlap;
 mod parallel;
 mod real;
 mod simd;
 mod softmax;
 
 pub(crate) use binary::{BinaryCrossEntropy, Denominator, Formula};
+pub(crate) use overlap::{Activation, OverlapSums, Sums};
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
 
 use crate::{autograd, check};
 use std::sync::{
     OnceLock,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 use tch::{Device, Tensor};
 
@@ -42,6 +44,17 @@ pub fn is_enabled() -> bool {
 /// Turns fused losses on or off in the whole process.
 pub fn set_enabled(enabled: bool) {
     switch().store(enabled, Relaxed);
+}
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// How many losses of this process were fused so far: whether one of yours is shows in the difference.
+pub fn count() -> usize {
+    COUNT.load(Relaxed)
+}
+
+fn count_one() {
+    COUNT.fetch_add(1, Relaxed);
 }
 
 /// Whether a loss of `input`, with tensors that are constant to it, can be fused at all.

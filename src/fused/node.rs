@@ -2,7 +2,7 @@
 
 use crate::{
     LossError, Result,
-    autograd::{self, Context, Function},
+    autograd::{self, Context, Function, Grad},
 };
 use tch::Tensor;
 
@@ -12,19 +12,22 @@ pub(super) struct Pass {
     pub(super) gradient: Option<Tensor>,
 }
 
-/// The value of `pass` as part of `input`'s graph. `composed` is the same loss of libtorch's operations.
+/// The value of `pass` as part of `input`'s graph. `composed` is the same loss of libtorch's operations, of the same `constants`.
 ///
 /// `pass` is told whether to compute the gradient.
-pub(super) fn record(
+pub(super) fn record<'a>(
     input: &Tensor,
+    constants: impl IntoIterator<Item = Option<&'a Tensor>>,
     pass: impl FnOnce(bool) -> Result<Pass>,
     composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
 ) -> Result<Tensor> {
+    super::count_one();
     if !(input.requires_grad() && autograd::is_recording()) {
         return Ok(pass(false)?.value);
     }
     let Pass { value, gradient } = pass(true)?;
-    let node = Node { value: Some(value), gradient, composed: Box::new(composed) };
+    let constants = constants.into_iter().flatten().map(Tensor::shallow_clone).collect();
+    let node = Node { value: Some(value), gradient, constants, composed: Box::new(composed) };
     Ok(autograd::f_apply(node, &[input])?.remove(0))
 }
 
@@ -33,12 +36,16 @@ type Composed = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send>;
 struct Node {
     value: Option<Tensor>,
     gradient: Option<Tensor>,
+    /// Until they are saved, with their versions: the composed form must not find them changed.
+    constants: Vec<Tensor>,
     composed: Composed,
 }
 
 impl Function for Node {
     fn forward(&mut self, context: &mut Context, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        context.save_for_backward(&[&inputs[0]])?;
+        let constants = std::mem::take(&mut self.constants);
+        let all: Vec<_> = std::iter::once(&inputs[0]).chain(&constants).collect();
+        context.save_for_backward(&all)?;
         Ok(self.value.take().into_iter().collect())
     }
 
@@ -50,9 +57,10 @@ impl Function for Node {
         let Some(outer) = &gradients[0] else { return Ok(vec![None]) };
         if context.creates_graph() {
             let input = context.saved()?.remove(0);
-            let loss = (self.composed)(&input)?.f_mul(outer)?;
-            let gradient = Tensor::f_run_backward(&[loss], &[input], true, true)?.remove(0);
-            return Ok(vec![Some(gradient)]);
+            let loss = (self.composed)(&input)?;
+            let weights = [outer];
+            let grad = Grad::default().create_graph(true).grad_outputs(&weights);
+            return grad.f_of(&[&loss], &[&input]);
         }
         const FREED: LossError = LossError::Graph {
             loss: "fused loss",

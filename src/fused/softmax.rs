@@ -43,8 +43,8 @@ impl SoftmaxCrossEntropy<'_> {
         target: &Tensor,
         composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
     ) -> Result<Option<Tensor>> {
-        let constant = [Some(target), self.class_weight, self.weight];
-        if !super::applies(input, constant) {
+        let constants = [Some(target), self.class_weight, self.weight];
+        if !super::applies(input, constants) {
             return Ok(None);
         }
         let shape = input.size();
@@ -87,7 +87,7 @@ impl SoftmaxCrossEntropy<'_> {
             tch::Kind::Double => data.pass::<f64>(input, denominator, wanted),
             _ => data.pass::<f32>(input, denominator, wanted),
         };
-        record(input, pass, composed).map(Some)
+        record(input, constants, pass, composed).map(Some)
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::{
     LossError, Result, check,
     error::unwrap,
+    fused::{self, Activation, Sums},
     loss::{OptionType, Value, option_enum},
+    reduce::Kept,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -292,7 +294,14 @@ pub(crate) fn overlap(
     target: &Tensor,
     counting: &Counting,
 ) -> Result<Overlap> {
-    Pixels::of(loss, what, input, nonlinearity, target, counting)?.overlap(counting.terms)
+    let grid = Grid::of(loss, what, input)?;
+    nonlinearity.check(loss, grid.classes)?;
+    match grid.fused(loss, what, input, nonlinearity, target, counting)? {
+        Some(overlap) => Ok(overlap),
+        None => {
+            Pixels::of(loss, what, input, nonlinearity, target, counting)?.overlap(counting.terms)
+        }
+    }
 }
 
 /// Up to so many classes, one-hot targets made by comparison are faster than gathers, which pay for
@@ -431,6 +440,69 @@ impl Grid {
                 got: got.to_vec(),
             }),
         }
+    }
+
+    /// The overlap in one pass, or `None` where it has to be composed, as with shapes that do not fit.
+    fn fused(
+        &self,
+        loss: &'static str,
+        what: &'static str,
+        input: &Tensor,
+        nonlinearity: Nonlinearity,
+        target: &Tensor,
+        counting: &Counting,
+    ) -> Result<Option<Overlap>> {
+        let [plain, single, full] = self.shapes();
+        let size = target.size();
+        let dense = size == full || (self.classes == 1 && size == plain);
+        let of_pixels = |size: &[i64]| size == plain || size == single;
+        let fits =
+            (dense || of_pixels(&size)) && counting.mask.is_none_or(|mask| of_pixels(&mask.size()));
+        let squared = match counting.terms {
+            Terms::Product => false,
+            // A target of zeros and ones cannot be less than p without being 0.
+            Terms::Minimum if !dense => false,
+            Terms::SquaredDenominator => true,
+            _ => return Ok(None),
+        };
+        if !fits {
+            return Ok(None);
+        }
+        let ignored = &counting.ignore_index.0;
+        let sums = fused::OverlapSums {
+            images: self.images as usize,
+            classes: self.classes as usize,
+            pixels: self.count() as usize,
+            activation: match nonlinearity {
+                Nonlinearity::None => Activation::None,
+                Nonlinearity::Softmax => Activation::Softmax,
+                Nonlinearity::Sigmoid => Activation::Sigmoid,
+            },
+            dense,
+            mask: counting.mask,
+            ignored,
+            squared,
+        };
+        let kept_target = Kept::of(target);
+        let kept_mask = counting.mask.map(Kept::of);
+        let (kept_ignored, terms) = (counting.ignore_index.clone(), counting.terms);
+        let sums = sums.sums(input, target, move |input| {
+            let counting = Counting {
+                mask: kept_mask.as_ref().map(|kept| &kept.0),
+                ignore_index: &kept_ignored,
+                terms,
+            };
+            let pixels = Pixels::of(loss, what, input, nonlinearity, &kept_target.0, &counting)?;
+            let Overlap { tp, predicted, .. } = pixels.overlap(terms)?;
+            Ok([tp, predicted])
+        })?;
+        Ok(sums.map(|Sums { tp, predicted, actual, valid }| Overlap {
+            tp,
+            predicted,
+            actual,
+            valid: (counting.mask.is_some() || !ignored.is_empty()).then_some(valid),
+            pixels: self.count(),
+        }))
     }
 
     pub(crate) fn count(&self) -> i64 {

@@ -1,8 +1,13 @@
 //! Prints every loss of the crate: name, what it takes, whom it follows, options with defaults.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
+use examples_support::failure::Failure;
 use serde_json::json;
+use std::{
+    fmt::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
+};
 use tch_losses::loss::{Entry, Registry};
 
 /// Lists the losses that can be made by name, with their options and defaults.
@@ -16,10 +21,18 @@ struct Cli {
     json: bool,
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> Result<(), Failure> {
+    let text = listed(&Cli::parse())?;
+    match io::stdout().write_all(text.as_bytes()) {
+        // Of `catalogue | head`, for example.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written.context("cannot write")?),
+    }
+}
+
+fn listed(cli: &Cli) -> Result<String> {
     let registry = Registry::default();
-    let wanted = cli.filter.unwrap_or_default().to_lowercase();
+    let wanted = cli.filter.as_deref().unwrap_or_default().to_lowercase();
     let found: Vec<&Entry> =
         registry.entries().iter().filter(|entry| matches(entry, &wanted)).collect();
     if found.is_empty() {
@@ -28,25 +41,23 @@ fn main() -> Result<()> {
         bail!("no loss has `{wanted}` in its names");
     }
     if cli.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&found.iter().map(|e| object(e)).collect::<Vec<_>>())?
-        );
-        return Ok(());
+        let objects: Vec<_> = found.iter().map(|entry| object(entry)).collect();
+        return Ok(serde_json::to_string_pretty(&objects)? + "\n");
     }
-    let mut module = "";
+    let (mut text, mut module) = (String::new(), "");
     for entry in &found {
         if entry.module != module {
             module = &entry.module;
-            println!("\n{module}");
+            writeln!(text, "\n{module}")?;
         }
-        show(entry);
+        show(entry, &mut text)?;
     }
-    println!(
+    writeln!(
+        text,
         "\n{} names; loss::parse also makes sums of them: \"soft_dice_nnunet + 0.5*ce\"",
         found.len()
-    );
-    Ok(())
+    )?;
+    Ok(text)
 }
 
 fn matches(entry: &Entry, wanted: &str) -> bool {
@@ -64,17 +75,18 @@ fn takes(entry: &Entry) -> String {
     }
 }
 
-fn show(entry: &Entry) {
-    println!("  {:<28} {:<32} {}", entry.name, entry.type_name, entry.follows);
+fn show(entry: &Entry, text: &mut String) -> fmt::Result {
+    writeln!(text, "  {:<28} {:<32} {}", entry.name, entry.type_name, entry.follows)?;
     let options: Vec<String> =
         entry.options().into_iter().map(|(name, default)| format!("{name}={default}")).collect();
-    println!("      takes    {}", takes(entry));
+    writeln!(text, "      takes    {}", takes(entry))?;
     if !options.is_empty() {
-        println!("      options  {}", options.join(", "));
+        writeln!(text, "      options  {}", options.join(", "))?;
     }
     if !entry.aliases.is_empty() {
-        println!("      also     {}", entry.aliases.join(", "));
+        writeln!(text, "      also     {}", entry.aliases.join(", "))?;
     }
+    Ok(())
 }
 
 fn object(entry: &Entry) -> serde_json::Value {

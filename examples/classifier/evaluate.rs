@@ -9,7 +9,7 @@ use crate::{
 use anyhow::{Result, ensure};
 use examples_support::{
     labelled::{Dataset, store::Store},
-    progress::Progress,
+    progress::Pass,
     train,
 };
 use std::sync::Arc;
@@ -124,8 +124,7 @@ pub fn run(options: &Eval) -> Result<()> {
     );
     println!("{}", dataset.summary());
     let store = Arc::new(Store::fill(dataset, meta.side, options.data.skip_unreadable)?);
-    let mut progress = Progress::new(1);
-    progress.epoch(1, store.data.len().div_ceil(options.batch));
+    let pass = Pass::new("eval", store.data.len().div_ceil(options.batch));
     let how = How {
         link: meta.link,
         objective: None,
@@ -134,8 +133,8 @@ pub fn run(options: &Eval) -> Result<()> {
         workers: 2,
         device,
     };
-    let outcome = evaluate(&net, &store, how, |done| progress.batch(done, ""))?;
-    progress.finish();
+    let outcome = evaluate(&net, &store, how, |done| pass.done(done))?;
+    drop(pass);
     print!("{}{}", report::summary(&outcome), report::per_class(&meta.classes, &outcome.matrix));
     if let Some(out) = &options.out {
         report::pictures(out, &meta.loss, &store, &outcome)?;

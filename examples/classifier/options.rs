@@ -6,7 +6,7 @@ use examples_support::{
     augment::Augment,
     labelled::{DataOptions, Format},
     losses,
-    run::{RunOptions, positive, within},
+    run::{RunOptions, at_least, positive, within},
 };
 use std::path::PathBuf;
 
@@ -140,16 +140,15 @@ impl Train {
         if let Some(img) = self.img {
             within("img", img.into(), 4.0, 1024.0)?;
         }
-        for (option, value) in [
-            ("epochs", self.epochs.unwrap_or(1)),
-            ("batch", self.batch.unwrap_or(2) / 2),
-            ("eval-every", self.eval_every),
-            ("bins", self.bins),
-            ("threads", self.threads.unwrap_or(1)),
-            ("workers", self.workers),
+        for (option, value, least) in [
+            ("epochs", self.epochs.unwrap_or(1), 1),
+            ("batch", self.batch.unwrap_or(2), 2),
+            ("eval-every", self.eval_every, 1),
+            ("bins", self.bins, 1),
+            ("threads", self.threads.unwrap_or(1), 1),
+            ("workers", self.workers, 1),
         ] {
-            let least = if option == "batch" { 2 } else { 1 };
-            ensure!(value > 0, "--{option}: expected at least {least}");
+            at_least(option, value as i64, least)?;
         }
         positive("lr", self.lr)?;
         within("width", self.width, 0.05, 16.0)?;

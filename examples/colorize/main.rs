@@ -16,15 +16,14 @@ mod train;
 mod weights;
 
 use clap::Parser;
-use examples_support::interrupt::Interrupt;
+use examples_support::{failure::Failure, interrupt::Interrupt};
 use options::Options;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let options = Options::parse();
     tch_losses::cuda::load();
-    let interrupt = Interrupt::install()?;
-    match &options.loss {
-        Some(loss) => train::run(&options, loss, &interrupt),
-        None => compare::run(&options, &interrupt),
-    }
+    Ok(Interrupt::during(|stop| match &options.loss {
+        Some(loss) => train::run(&options, loss, stop),
+        None => compare::run(&options, stop),
+    })?)
 }

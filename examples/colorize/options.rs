@@ -2,7 +2,10 @@
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
-use examples_support::{losses, run::RunOptions};
+use examples_support::{
+    losses,
+    run::{RunOptions, at_least, positive, within},
+};
 
 /// Colours grey shapes, each of which may be orange or blue, with any loss.
 #[derive(Debug, Clone, Parser)]
@@ -103,13 +106,6 @@ impl Options {
     }
 
     pub fn check(&self) -> Result<()> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            ensure!(
-                value >= low && value <= high,
-                "--{option}: expected {low} to {high}, got {value}"
-            );
-            Ok(())
-        };
         within("img", self.img.into(), 8.0, 256.0)?;
         ensure!(self.img % 8 == 0, "--img: expected a multiple of 8, got {}", self.img);
         for (option, value) in [
@@ -120,10 +116,10 @@ impl Options {
             ("test", self.test),
             ("threads", self.threads.unwrap_or(1)),
         ] {
-            ensure!(value > 0, "--{option}: expected at least 1");
+            at_least(option, value as i64, 1)?;
         }
         for (option, value) in [("lr", self.lr), ("critic-lr", self.critic_lr)] {
-            ensure!(value > 0.0 && value.is_finite(), "--{option}: expected above 0, got {value}");
+            positive(option, value)?;
         }
         within("share", self.share, 0.0, 1.0)?;
         within("noise", self.noise as f64, 0.0, 1024.0)?;

@@ -15,14 +15,14 @@ mod translate;
 mod weights;
 
 use clap::Parser;
-use examples_support::interrupt::Interrupt;
+use examples_support::{failure::Failure, interrupt::Interrupt};
 use options::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let cli = Cli::parse();
     tch_losses::cuda::load();
-    match cli.command {
-        Command::Train(options) => train::run(&options, &Interrupt::install()?),
+    Ok(match cli.command {
+        Command::Train(options) => Interrupt::during(|stop| train::run(&options, stop)),
         Command::Translate(options) => translate::run(&options),
-    }
+    }?)
 }

@@ -3,7 +3,7 @@
 use crate::{data::Pair, model::Shape};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use examples_support::run::RunOptions;
+use examples_support::run::{RunOptions, at_least, positive, within};
 use std::path::PathBuf;
 use tch_losses::{
     GanLoss,
@@ -172,13 +172,6 @@ impl Train {
     }
 
     pub fn check(&self) -> Result<()> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            ensure!(
-                value >= low && value <= high,
-                "--{option}: expected {low} to {high}, got {value}"
-            );
-            Ok(())
-        };
         let Shape { side, width } = self.shape();
         within("img", side.into(), 8.0, 1024.0)?;
         ensure!(side % 4 == 0, "--img: expected a multiple of 4, got {side}");
@@ -190,10 +183,10 @@ impl Train {
             ("threads", self.threads.unwrap_or(1)),
             ("workers", self.workers),
         ] {
-            ensure!(value > 0, "--{option}: expected at least 1");
+            at_least(option, value as i64, 1)?;
         }
         for (option, value) in [("lr", self.lr()), ("critic-lr", self.critic_lr())] {
-            ensure!(value > 0.0 && value.is_finite(), "--{option}: expected above 0, got {value}");
+            positive(option, value)?;
         }
         within("lambda-a", self.lambda_a, 0.0, 1e6)?;
         within("lambda-b", self.lambda_b, 0.0, 1e6)?;

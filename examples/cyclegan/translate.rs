@@ -9,7 +9,7 @@ use examples_support::{
     files,
     images::{self, unique_stem},
     pixels, png,
-    progress::Progress,
+    progress::Pass,
     resample::square,
     train,
 };
@@ -25,10 +25,10 @@ pub fn run(options: &Translate) -> Result<()> {
         Kind::B => &generators.to_b,
     };
     let paths = images::find(&options.sources)?;
-    let mut progress = Progress::new(1);
-    progress.epoch(1, paths.len());
+    let pass = Pass::new("translate", paths.len());
     let mut unreadable = Vec::new();
     for (done, path) in paths.iter().enumerate() {
+        pass.done(done);
         let image = match images::decode(path) {
             Ok(image) => image,
             Err(error) => {
@@ -42,9 +42,8 @@ pub fn run(options: &Translate) -> Result<()> {
         let output: RgbImage = pixels::to_images(&output)?.pop().context("one image")?;
         let place = options.out.join(format!("{}.png", unique_stem(path, &paths)));
         files::write(&place, &png(&output)?)?;
-        progress.batch(done + 1, "");
     }
-    progress.finish();
+    drop(pass);
     println!("{} images in {}", paths.len() - unreadable.len(), options.out.display());
     if !unreadable.is_empty() {
         bail!("{} images could not be read:\n  {}", unreadable.len(), unreadable.join("\n  "));

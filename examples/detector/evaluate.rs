@@ -8,7 +8,7 @@ use crate::{
     report, weights,
 };
 use anyhow::{Result, bail};
-use examples_support::{files, progress::Progress, train};
+use examples_support::{files, progress::Pass, train};
 use std::sync::Arc;
 use tch::Device;
 use tch_losses::{
@@ -86,8 +86,7 @@ pub fn run(options: &Eval) -> Result<()> {
     }
     println!("{}", dataset.summary());
     let cache = Arc::new(Cache::fill(Arc::new(dataset), meta.side, CACHE_BYTES, |_| {})?);
-    let mut progress = Progress::new(1);
-    progress.epoch(1, cache.dataset.len().div_ceil(options.batch));
+    let pass = Pass::new("eval", cache.dataset.len().div_ceil(options.batch));
     let outcome = evaluate(
         &net,
         &meta.anchors()?,
@@ -95,9 +94,9 @@ pub fn run(options: &Eval) -> Result<()> {
         options.batch,
         options.thresholds.above(options.conf),
         device,
-        |done| progress.batch(done, ""),
+        |done| pass.done(done),
     )?;
-    progress.finish();
+    drop(pass);
     println!("{}", outcome.summary);
     print!("{}", report::per_class(&cache.dataset.classes, &outcome.summary));
     if let Some(path) = &options.json {

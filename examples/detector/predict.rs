@@ -9,9 +9,9 @@ use crate::{
 use anyhow::{Result, bail};
 use examples_support::{
     draw, files,
-    images::{find, unique_stem},
+    images::{decode, find, unique_stem},
     png,
-    progress::Progress,
+    progress::Pass,
     train,
 };
 use image::RgbImage;
@@ -34,14 +34,14 @@ pub fn run(options: &Predict) -> Result<()> {
     let anchors = meta.anchors()?;
     let images = find(&options.sources)?;
     let selection = options.thresholds.above(options.conf);
-    let mut progress = Progress::new(1);
-    progress.epoch(1, images.len());
+    let pass = Pass::new("predict", images.len());
     let (mut entries, mut unreadable, mut boxes) = (Vec::new(), Vec::new(), 0);
     for (done, path) in images.iter().enumerate() {
-        let image = match image::open(path) {
-            Ok(image) => image.to_rgb8(),
+        pass.done(done);
+        let image = match decode(path) {
+            Ok(image) => image,
             Err(error) => {
-                unreadable.push(format!("{}: {error}", path.display()));
+                unreadable.push(format!("{error:#}"));
                 continue;
             }
         };
@@ -66,9 +66,8 @@ pub fn run(options: &Predict) -> Result<()> {
                 score: f.score,
             })),
         }
-        progress.batch(done + 1, "");
     }
-    progress.finish();
+    drop(pass);
     if options.format == Output::Json {
         let text = serde_json::to_string_pretty(&entries)?;
         files::write(&options.out.join("predictions.json"), text.as_bytes())?;

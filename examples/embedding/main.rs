@@ -17,15 +17,15 @@ mod train;
 mod weights;
 
 use clap::Parser;
-use examples_support::interrupt::Interrupt;
+use examples_support::{failure::Failure, interrupt::Interrupt};
 use options::Options;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let options = Options::parse();
     tch_losses::cuda::load();
-    match (&options.weights, options.compare()) {
+    Ok(match (&options.weights, options.compare()) {
         (Some(weights), _) => evaluate::run(weights, &options),
-        (None, None) => train::run(&options, &Interrupt::install()?),
-        (None, Some(losses)) => compare::run(&options, &losses?, &Interrupt::install()?),
-    }
+        (None, None) => Interrupt::during(|stop| train::run(&options, stop)),
+        (None, Some(losses)) => Interrupt::during(|stop| compare::run(&options, &losses?, stop)),
+    }?)
 }

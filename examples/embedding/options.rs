@@ -3,7 +3,11 @@
 use crate::data::Changes;
 use anyhow::{Result, ensure};
 use clap::Parser;
-use examples_support::{augment::Augment, losses, run::RunOptions};
+use examples_support::{
+    augment::Augment,
+    losses,
+    run::{RunOptions, at_least, positive, within},
+};
 use std::path::PathBuf;
 
 /// What `--compare` compares if it is not told: the minings, and a loss without any.
@@ -93,21 +97,14 @@ impl Options {
     }
 
     pub fn check(&self) -> Result<()> {
-        let within = |option: &str, value: f64, low: f64, high: f64| {
-            ensure!(
-                value >= low && value <= high,
-                "--{option}: expected {low} to {high}, got {value}"
-            );
-            Ok(())
-        };
         for (option, value) in
             [("epochs", self.epochs), ("steps", self.steps), ("threads", self.threads)]
         {
-            ensure!(value > 0, "--{option}: expected at least 1");
+            at_least(option, value as i64, 1)?;
         }
         within("per-class", self.per_class as f64, 2.0, 100.0)?;
         within("dims", self.dims as f64, 2.0, 4096.0)?;
-        ensure!(self.lr > 0.0 && self.lr.is_finite(), "--lr: expected above 0, got {}", self.lr);
+        positive("lr", self.lr)?;
         within("width", self.width, 0.05, 16.0)?;
         within("lr-last", self.lr_last, 0.0, 1.0)?;
         within("weight-decay", self.weight_decay, 0.0, 1e3)?;

@@ -18,15 +18,16 @@ mod pictures;
 mod scores;
 
 use clap::Parser;
+use examples_support::failure::Failure;
 use options::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let cli = Cli::parse();
     tch_losses::cuda::load();
-    match cli.command {
+    Ok(match cli.command {
         Command::Compare(options) => compare::run(&options),
         Command::Fid(options) => distribution::fid(&options),
         Command::Is(options) => distribution::inception_score(&options),
         Command::Align(options) => align::run(&options),
-    }
+    }?)
 }

@@ -17,20 +17,17 @@ mod train;
 mod weights;
 
 use clap::Parser;
-use examples_support::interrupt::Interrupt;
+use examples_support::{failure::Failure, interrupt::Interrupt};
 use options::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let cli = Cli::parse();
     tch_losses::cuda::load();
-    match cli.command {
-        Command::Train(options) => {
-            let interrupt = Interrupt::install()?;
-            match options.compare() {
-                None => train::run(&options, &interrupt),
-                Some(losses) => compare::run(&options, &losses?, &interrupt),
-            }
-        }
+    Ok(match cli.command {
+        Command::Train(options) => Interrupt::during(|stop| match options.compare() {
+            None => train::run(&options, stop),
+            Some(losses) => compare::run(&options, &losses?, stop),
+        }),
         Command::Sample(options) => sample::run(&options),
-    }
+    }?)
 }

@@ -11,6 +11,7 @@ mod sweep;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use examples_support::{
+    failure::Failure,
     losses::{file_name, split},
     plot::{self, Lines, Panel},
 };
@@ -46,8 +47,8 @@ struct Cli {
     out: PathBuf,
 }
 
-fn main() -> Result<()> {
-    run(&Cli::parse())
+fn main() -> Result<(), Failure> {
+    Ok(run(&Cli::parse())?)
 }
 
 fn run(cli: &Cli) -> Result<()> {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use examples_support::{
     builtin::{Scenes, Split},
+    failure::Failure,
     images::{decode, list},
     plot::{self, Chart},
     resample::resize,
@@ -50,8 +51,8 @@ struct Cli {
 
 const CHANNELS: i64 = 16;
 
-fn main() -> Result<()> {
-    run(&Cli::parse())
+fn main() -> Result<(), Failure> {
+    Ok(run(&Cli::parse())?)
 }
 
 fn run(cli: &Cli) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::{
     windows::{Windows, argmax},
 };
 use anyhow::{Result, ensure};
-use examples_support::{files, progress::Progress, train};
+use examples_support::{files, progress::Pass, train};
 use image::GrayImage;
 use serde::Serialize;
 use std::fmt;
@@ -190,12 +190,10 @@ pub fn run(options: &Eval) -> Result<()> {
         validation.classes().names.join(", ")
     );
     println!("{}: {}", validation.origin(), validation.summary());
-    let mut progress = Progress::new(1);
-    progress.epoch(1, validation.len());
-    let outcome = evaluate(&net, &validation, &windows, device, Detail::All, |done| {
-        progress.batch(done, "")
-    })?;
-    progress.finish();
+    let pass = Pass::new("eval", validation.len());
+    let outcome =
+        evaluate(&net, &validation, &windows, device, Detail::All, |done| pass.done(done))?;
+    drop(pass);
     println!("{}", outcome.scores);
     if let Some(path) = &options.json {
         files::write(path, serde_json::to_string_pretty(&outcome.scores)?.as_bytes())?;

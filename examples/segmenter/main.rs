@@ -20,18 +20,18 @@ mod weights;
 mod windows;
 
 use clap::Parser;
-use examples_support::interrupt::Interrupt;
+use examples_support::{failure::Failure, interrupt::Interrupt};
 use options::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let cli = Cli::parse();
     tch_losses::cuda::load();
-    match cli.command {
+    Ok(match cli.command {
         Command::Train(options) if options.compare.is_some() => {
-            compare::run(&options, &Interrupt::install()?)
+            Interrupt::during(|stop| compare::run(&options, stop))
         }
-        Command::Train(options) => train::run(&options, &Interrupt::install()?).map(|_| ()),
+        Command::Train(options) => Interrupt::during(|stop| train::run(&options, stop).map(|_| ())),
         Command::Eval(options) => evaluate::run(&options),
         Command::Predict(options) => predict::run(&options),
-    }
+    }?)
 }

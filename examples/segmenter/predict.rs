@@ -11,7 +11,7 @@ use examples_support::{
     files,
     images::{decode, find, unique_stem},
     png,
-    progress::Progress,
+    progress::Pass,
     resample, train,
 };
 use image::{DynamicImage, ImageFormat};
@@ -22,10 +22,10 @@ pub fn run(options: &Predict) -> Result<()> {
     let (net, _vs, meta) = weights::load(&options.weights, device)?;
     let windows = Windows::new(&options.windows, meta.tile, meta.shape.depth)?;
     let images = find(&options.sources)?;
-    let mut progress = Progress::new(1);
-    progress.epoch(1, images.len());
+    let pass = Pass::new("predict", images.len());
     let mut unreadable = Vec::new();
     for (done, path) in images.iter().enumerate() {
+        pass.done(done);
         let image = match decode(path) {
             Ok(image) => image,
             Err(error) => {
@@ -52,9 +52,8 @@ pub fn run(options: &Predict) -> Result<()> {
             let picture = overlay::prediction(&image, &mask, &meta.classes, meta.ground);
             files::write(&options.out.join(format!("{stem}_overlay.png")), &png(&picture)?)?;
         }
-        progress.batch(done + 1, "");
     }
-    progress.finish();
+    drop(pass);
     let values = meta.classes.names.iter().zip(&meta.classes.values);
     println!(
         "{} masks in {}: {}",

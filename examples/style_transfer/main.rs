@@ -15,10 +15,10 @@ mod report;
 mod synthesis;
 
 use clap::Parser;
-use examples_support::interrupt::Interrupt;
+use examples_support::{failure::Failure, interrupt::Interrupt};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let options = options::Options::parse();
     tch_losses::cuda::load();
-    synthesis::run(&options, &Interrupt::install()?)
+    Ok(Interrupt::during(|stop| synthesis::run(&options, stop))?)
 }

@@ -19,7 +19,10 @@ use examples_support::{
 };
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 use tch::{Tensor, nn::VarStore, no_grad};
 
 /// The result so far.
@@ -279,6 +282,15 @@ impl Trainer for Synthesis {
             .with("optimiser", state)
             .save(&self.folder.join(LAST))
     }
+
+    fn stopped(&self, _: usize, folder: &Path) -> String {
+        format!(
+            "stopped after step {} of {}; {PICTURE} and {LAST} are saved in {}, --resume goes on from there",
+            self.meta.steps_done,
+            self.options.steps,
+            folder.display()
+        )
+    }
 }
 
 fn image(picture: &Tensor) -> Result<RgbImage> {
@@ -296,7 +308,6 @@ mod tests {
     use super::*;
     use clap::Parser;
     use examples_support::testing::{Folder, assert_has};
-    use std::path::Path;
     use tch::{Device, nn::VarStore};
     use tch_losses::perceptual::{ImageRange, Vgg, VggKind};
 

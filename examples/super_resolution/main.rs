@@ -16,14 +16,14 @@ mod train;
 mod upscale;
 
 use clap::Parser;
-use examples_support::interrupt::Interrupt;
+use examples_support::{failure::Failure, interrupt::Interrupt};
 use options::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Failure> {
     let cli = Cli::parse();
     tch_losses::cuda::load();
-    match cli.command {
-        Command::Train(options) => compare::run(&options, &Interrupt::install()?),
+    Ok(match cli.command {
+        Command::Train(options) => Interrupt::during(|stop| compare::run(&options, stop)),
         Command::Upscale(options) => upscale::run(&options),
-    }
+    }?)
 }

@@ -61,7 +61,12 @@ pub struct Train {
     #[arg(long)]
     pub weights: Option<PathBuf>,
     /// Layers of VGG19 that the perceptual loss compares
-    #[arg(long, value_delimiter = ',', default_value = "relu1_2,relu2_2,relu3_4")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "relu1_2,relu2_2,relu3_4",
+        requires = "weights"
+    )]
     pub layers: Vec<String>,
     /// Weight of the features in the perceptual loss, whose distance is 1 where there are none
     #[arg(long, default_value_t = 0.05)]

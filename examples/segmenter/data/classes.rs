@@ -212,8 +212,8 @@ impl Classes {
     fn check(&self) -> Result<()> {
         ensure!(
             self.len() >= 2,
-            "at least two classes are needed, and there is only {}",
-            self.names.first().map_or("none", String::as_str)
+            "at least two classes are needed, and there is {}",
+            self.names.first().map_or("none".to_owned(), |name| format!("only {name}"))
         );
         ensure!(self.len() < usize::from(IGNORED), "more than 254 classes");
         let mut seen = HashSet::new();
@@ -361,7 +361,7 @@ mod tests {
         assert_has(&error(named("a,a", &["0", "1"])), &["a is there twice"]);
         assert_has(&error(named("a=1,b=1", &["1"])), &["the value 1", "class b"]);
         assert_has(&error(Classes::new(None, &[], &values(&["0"]))), &["two classes", "only 0"]);
-        assert_has(&error(Classes::new(None, &[], &[])), &["only none"]);
+        assert_has(&error(Classes::new(None, &[], &[])), &["there is none"]);
     }
 
     #[test]

@@ -1,29 +1,39 @@
 //! Ctrl-C and SIGTERM as a flag that a training loop looks at.
 
 use anyhow::{Context, Result};
+use signal_hook::low_level::exit;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Set by the first Ctrl-C or SIGTERM; the second ends the process at once (exit status 130). The
-/// default is a flag that nothing sets.
+/// What a shell calls a process that Ctrl-C ended.
+const STATUS: i32 = 130;
+
+/// Set by the first Ctrl-C or SIGTERM; the second ends the process at once. The default is a flag
+/// that nothing sets.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Takes over Ctrl-C and SIGTERM for the rest of the process; possible once.
-    pub fn install() -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        let seen = flag.clone();
+    /// Runs `job` with Ctrl-C and SIGTERM taken over; possible once in a process, which ends here with
+    /// exit status 130 if the user asked to stop.
+    pub fn during(job: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let interrupt = Self::default();
+        let seen = interrupt.clone();
         ctrlc::set_handler(move || {
-            if seen.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+            if seen.0.swap(true, Ordering::SeqCst) {
+                // With no destructors: libtorch's would meet threads that still compute.
+                exit(STATUS);
             }
             eprintln!("\nstopping after this step (again to stop at once)");
         })
         .context("cannot take over Ctrl-C")?;
-        Ok(Self(flag))
+        job(&interrupt)?;
+        if interrupt.requested() {
+            exit(STATUS);
+        }
+        Ok(())
     }
 
     /// Sets the flag, as Ctrl-C would.
@@ -40,21 +50,53 @@ impl Interrupt {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::{process::Command, thread::sleep, time::Duration};
+    use std::{
+        env,
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+        thread::sleep,
+        time::Duration,
+    };
+
+    const CHILD: &str = "EXAMPLES_SUPPORT_INTERRUPTED";
+
+    /// This test again, in a process of its own.
+    fn child(signals: &[&str]) -> Option<i32> {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--nocapture",
+                "interrupt::tests::the_first_stops_and_the_second_ends",
+            ])
+            .env(CHILD, signals.len().to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut until = |text: &str| lines.any(|line| line.unwrap().contains(text));
+        assert!(until("begun"));
+        for signal in signals {
+            let id = child.id().to_string();
+            assert!(Command::new("kill").args([*signal, &id[..]]).status().unwrap().success());
+            assert!(*signal != signals[0] || until("stopping after this step"));
+        }
+        child.wait().unwrap().code()
+    }
 
     #[test]
-    fn a_signal_sets_the_flag() {
-        let interrupt = Interrupt::install().unwrap();
-        assert!(!interrupt.requested());
-        assert!(Interrupt::install().is_err());
-        let id = std::process::id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        for _ in 0..200 {
-            if interrupt.requested() {
-                return;
-            }
-            sleep(Duration::from_millis(10));
+    fn the_first_stops_and_the_second_ends() {
+        if let Ok(signals) = env::var(CHILD) {
+            return Interrupt::during(|interrupt| {
+                eprintln!("begun");
+                while !interrupt.requested() || signals == "2" {
+                    sleep(Duration::from_millis(5));
+                }
+                Ok(())
+            })
+            .unwrap();
         }
-        panic!("the signal did not arrive");
+        assert_eq!(child(&["-TERM"]), Some(STATUS));
+        assert_eq!(child(&["-INT", "-TERM"]), Some(STATUS));
     }
 }

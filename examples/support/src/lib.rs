@@ -5,6 +5,7 @@ pub mod ahead;
 pub mod augment;
 pub mod builtin;
 pub mod draw;
+pub mod failure;
 pub mod features;
 pub mod files;
 pub mod images;

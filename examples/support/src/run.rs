@@ -93,6 +93,15 @@ pub trait Trainer {
 
     /// Writes [`LAST`], what a run goes on from.
     fn save(&mut self) -> Result<()>;
+
+    /// What is said to a user who stopped in `epoch`: what is saved, and how to go on.
+    fn stopped(&self, epoch: usize, folder: &Path) -> String {
+        format!(
+            "stopped in epoch {}; {} is saved, --resume goes on with that epoch",
+            epoch + 1,
+            folder.join(LAST).display()
+        )
+    }
 }
 
 /// Runs the epochs, saving after each; false if the user asked to stop.
@@ -108,11 +117,7 @@ pub fn epochs(
         trainer.save()?;
         if !ended {
             progress.finish();
-            println!(
-                "stopped in epoch {}; {} is saved, --resume goes on from the end of epoch {epoch}",
-                epoch + 1,
-                folder.join(LAST).display(),
-            );
+            println!("{}", trainer.stopped(epoch, folder));
             return Ok(false);
         }
     }
@@ -183,6 +188,8 @@ mod tests {
         assert!(epochs(&mut counter, 1..3, Path::new("."), &stop).unwrap());
         assert!(!epochs(&mut counter, 3..9, Path::new("."), &stop).unwrap());
         assert_eq!((&counter.seen[..], counter.saved), (&[1, 2, 3][..], 3));
+        let said = counter.stopped(3, Path::new("runs/a"));
+        assert!(said.contains("epoch 4; runs/a/last.safetensors is saved"), "{said}");
     }
 
     #[test]

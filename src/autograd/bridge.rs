@@ -153,8 +153,11 @@ fn done(error: *mut c_char) -> Result<()> {
         return Ok(());
     }
     // SAFETY: a string that C++ made for us, freed once.
-    let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
-    unsafe { tch_losses_free_text(error) };
+    let text = unsafe {
+        let text = CStr::from_ptr(error).to_string_lossy().into_owned();
+        tch_losses_free_text(error);
+        text
+    };
     Err(TchError::Torch(text).into())
 }
 
@@ -212,6 +215,7 @@ unsafe fn tensors(raw: *const *const C_tensor, count: usize) -> Vec<Option<Tenso
     // SAFETY: the caller's.
     let raw = unsafe { slice::from_raw_parts(raw, count) };
     raw.iter()
+        // SAFETY: a tensor that lives; it is only read.
         .map(|&raw| (!raw.is_null()).then(|| unsafe { Tensor::clone_from_ptr(raw.cast_mut()) }))
         .collect()
 }
@@ -243,7 +247,9 @@ unsafe extern "C" fn tch_losses_forward(
     guarded(|| {
         // SAFETY: the box of `apply`, which waits for this call; nobody else has it yet.
         let held = unsafe { &mut *function.cast::<Held>() };
-        let inputs: Vec<_> = unsafe { tensors(inputs, count) }.into_iter().flatten().collect();
+        // SAFETY: as C++ says.
+        let inputs = unsafe { tensors(inputs, count) };
+        let inputs: Vec<_> = inputs.into_iter().flatten().collect();
         let needs_gradient = std::mem::take(&mut held.needs_gradient);
         let mut context = Context { raw: context, forward: Some(needs_gradient) };
         let error = std::mem::replace(&mut held.error, ptr::null_mut());
@@ -275,6 +281,7 @@ unsafe extern "C" fn tch_losses_backward(
     guarded(|| {
         // SAFETY: the node holds its mutex.
         let held = unsafe { &mut *function.cast::<Held>() };
+        // SAFETY: as C++ says.
         let gradients = unsafe { tensors(gradients, count) };
         let context = Context { raw: context, forward: None };
         let inputs =

@@ -280,10 +280,9 @@ impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {
             let y = &y[..length];
             let losses = &mut losses[..length];
             let slopes = &mut slopes[..length];
-            let pos_weight = match &self.data.pos_weight {
-                Some(spread) => Some(&spread.read(tile.clone(), &mut buffers.pos_weight)[..length]),
-                None => None,
-            };
+            let pos_weight = self.data.pos_weight.as_ref();
+            let pos_weight = pos_weight
+                .map(|spread| &spread.read(tile.clone(), &mut buffers.pos_weight)[..length]);
             for i in 0..length {
                 // The margin is the logit of the less likely class: nothing cancels, however small.
                 let (x, t) = (x[i], y[i] - y[i] * smoothing + half_smoothing);

@@ -265,6 +265,7 @@ pub(super) struct Shared<'a> {
 
 // SAFETY: `write` asks for ranges that no two threads share.
 unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {

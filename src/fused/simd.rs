@@ -66,6 +66,7 @@ pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
     match (avx512_found, avx2_found) {
         // SAFETY: the instructions are there.
         (true, _) => unsafe { avx512(kernel) },
+        // SAFETY: as above.
         (_, true) => unsafe { avx2(kernel) },
         _ => kernel.run::<Plain>(),
     }

@@ -227,6 +227,7 @@
 
 mod check;
 mod error;
+mod pairwise;
 mod random;
 mod reduce;
 

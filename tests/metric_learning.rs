@@ -561,7 +561,7 @@ fn pairs_are_counted() {
 fn embeddings_that_are_far_apart_by_class_find_each_other() {
     let target = randint(50, 7, &[3000]);
     let x = randn(51, &[3000, 4], Kind::Float) * 0.01 + target.unsqueeze(1);
-    // Three blocks of queries.
+    // Twelve blocks of queries.
     let found = retrieval_metrics(&x, &target, &[1, 10]);
     assert_eq!((found.queries, found.skipped), (3000, 0));
     assert!((found.map_at_r - 1.0).abs() < 1e-12 && (found.r_precision - 1.0).abs() < 1e-12);

@@ -298,7 +298,7 @@ pub(super) fn modulated(loss: Tensor, miss: Tensor, gamma: f64) -> Result<Tensor
 }
 
 /// The smallest normal number of a tensor's kind.
-pub(super) fn smallest(tensor: &Tensor) -> Result<f64> {
+pub(crate) fn smallest(tensor: &Tensor) -> Result<f64> {
     Ok(if tensor.f_kind()? == Kind::Double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() })
 }
 

@@ -35,8 +35,8 @@ pub use class_weights::{
 pub(crate) use cross_entropy::over_count;
 pub use cross_entropy::{CrossEntropyLoss, LabelSmoothing, NllLoss, SoftTargetCrossEntropy};
 pub use divergence::{Distribution, JsDivLoss, JsdCrossEntropy, KlDivLoss};
-pub(crate) use focal::softplus;
 pub use focal::{FocalLoss, SoftmaxFocalLoss};
+pub(crate) use focal::{smallest, softplus};
 pub use generalized::GeneralizedCrossEntropyLoss;
 pub use hinge::{
     BinaryLabels, CategoricalHingeLoss, HingeEmbeddingLoss, HingeLoss, MarginRankingLoss,

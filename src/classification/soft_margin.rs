@@ -11,7 +11,7 @@ use crate::{
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
-use tch::{Kind, Tensor};
+use tch::{Kind, Tensor, no_grad};
 
 /// Logistic loss of scores and signs.
 ///
@@ -205,8 +205,9 @@ fn label_margins(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
         return Ok(loss);
     }
     let slopes = Tensor::f_run_backward(&[loss.f_sum(None::<Kind>)?], &[leaf], false, false)?;
-    let line = sum_classes(&scores.f_mul(&slopes[0])?)?;
-    Ok(line.f_sub(&line.f_detach()?)?.f_add(&loss.f_detach()?)?)
+    let mut line = sum_classes(&scores.f_mul(&slopes[0])?)?;
+    no_grad(|| line.f_copy_(&loss))?;
+    Ok(line)
 }
 
 weighted_loss!(MultiLabelMarginLoss);

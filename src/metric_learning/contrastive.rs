@@ -153,12 +153,17 @@ impl ContrastiveLoss {
         let batch = Batch::new(NAME, input, target)?;
         let distance = batch.distances(self.distance, self.normalize)?;
         let cost = |short: Tensor, mask: &Tensor| -> Result<Tensor> {
-            let short = short.f_relu()?;
-            let each = if self.square { short.f_square()?.f_mul_scalar(0.5)? } else { short };
-            PerAnchor::of_pairs(&each, mask, self.average)?.reduce(NAME, weight, self.reduction)
+            let mask = mask.f_to_kind(short.f_kind()?)?;
+            // Early and in place: each matrix that is alive is 4 bytes times N².
+            let kept = short.f_mul(&mask)?.f_relu_()?;
+            drop(short);
+            let each = if self.square { kept.f_square()?.f_mul_scalar(0.5)? } else { kept };
+            PerAnchor::of_masked(&each, &mask, self.average)?.reduce(NAME, weight, self.reduction)
         };
         let near = cost(distance.f_sub_scalar(self.pos_margin)?, &batch.positive)?;
-        let far = cost(distance.f_rsub_scalar(self.neg_margin)?, &batch.negative)?;
+        let apart = distance.f_rsub_scalar(self.neg_margin)?;
+        drop(distance);
+        let far = cost(apart, &batch.negative)?;
         Ok(near.f_add(&far)?)
     }
 }

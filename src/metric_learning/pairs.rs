@@ -5,10 +5,11 @@ use crate::{
     LossError, Reduction, Result, check,
     error::unwrap,
     loss::option_enum,
+    pairwise,
     reduce::{ratio, weights},
     regression::{f_l2_norm, root},
 };
-use tch::{Kind, Tensor};
+use tch::{Kind, Tensor, no_grad};
 
 /// How far two embeddings are from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,10 +42,7 @@ pub enum AverageOver {
 option_enum!(AverageOver { AverageOver::Active => "active", AverageOver::All => "all" });
 
 /// What logarithms of sums over nothing are, in place of -∞, whose gradient is NaN.
-const NOTHING: f64 = -1e30;
-
-/// libtorch's number of the way that subtracts, which is exact, rather than multiplies matrices.
-const EXACT: i64 = 2;
+pub(super) const NOTHING: f64 = -1e30;
 
 /// A batch of embeddings: who is alike and who is not.
 #[derive(Debug)]
@@ -59,11 +57,8 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(loss: &'static str, input: &Tensor, target: &Tensor) -> Result<Self> {
-        check::shape_is(loss, "input", input, input.dim() == 2, "[N, D]")?;
-        check::shape(loss, "target", target, &input.size()[..1])?;
-        check::device(loss, "target", target, input)?;
-        let embeddings = check::accumulated(loss, "input", input)?;
-        let (positive, negative) = masks(&check::index(loss, "target", target)?)?;
+        let (embeddings, labels) = batch(loss, input, target)?;
+        let (positive, negative) = masks(&labels)?;
         Ok(Batch { embeddings, positive, negative })
     }
 
@@ -96,6 +91,18 @@ impl Batch {
     }
 }
 
+/// Embeddings (N, D) in the kind that is computed in, and labels (N).
+pub(super) fn batch(
+    loss: &'static str,
+    input: &Tensor,
+    target: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    check::shape_is(loss, "input", input, input.dim() == 2, "[N, D]")?;
+    check::shape(loss, "target", target, &input.size()[..1])?;
+    check::device(loss, "target", target, input)?;
+    Ok((check::accumulated(loss, "input", input)?, check::index(loss, "target", target)?))
+}
+
 /// Positives and negatives of labels (N).
 pub(super) fn masks(labels: &Tensor) -> Result<(Tensor, Tensor)> {
     let same = labels.f_unsqueeze(1)?.f_eq_tensor(&labels.f_unsqueeze(0)?)?;
@@ -112,17 +119,22 @@ pub(super) fn unit(rows: &Tensor) -> Result<Tensor> {
 
 /// `‖x_i - x_j‖²`, 0 for equal rows.
 fn squared_distances(x: &Tensor) -> Result<Tensor> {
-    // Products of matrices cancel where rows are near, and differences of all rows take D times the
-    // memory: the value is that of libtorch's loop over differences, which has no second derivative,
-    // the gradient that of the products.
+    // Products of matrices cancel where rows are near, and what is exact has no second derivative: the
+    // gradient is that of the products, whose values are replaced.
     let x = x.f_sub(&x.f_detach()?.f_mean_dim([0i64].as_slice(), true, None::<Kind>)?)?;
     let squares = x.f_mul(&x)?.f_sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)?;
-    let products = x.f_matmul(&x.f_transpose(0, 1)?)?;
-    let products =
-        squares.f_add(&squares.f_transpose(0, 1)?)?.f_sub(&products.f_mul_scalar(2.0)?)?;
-    let constant = x.f_detach()?;
-    let exact = Tensor::f_cdist(&constant, &constant, 2.0, EXACT)?.f_square()?;
-    Ok(products.f_add(&exact.f_sub(&products.f_detach()?)?)?)
+    let mut products = squares.f_addmm(&x.f_mul_scalar(-2.0)?, &x.f_transpose(0, 1)?)?;
+    let mut products = products.f_add_(&squares.f_transpose(0, 1)?)?;
+    let exact = pairwise::squared_distances(&x, &x)?;
+    no_grad(|| products.f_copy_(&exact))?;
+    Ok(products)
+}
+
+/// Values, those outside of a mask moved by `far`.
+pub(super) fn moved_away(values: &Tensor, mask: &Tensor, far: f64) -> Result<Tensor> {
+    // By a sum: on the CPU filling by a mask takes three times as long.
+    let others = mask.f_logical_not()?.f_to_kind(values.f_kind()?)?;
+    Ok(values.f_add(&others.f_mul_scalar(far)?)?)
 }
 
 /// A mask's elements in each row.
@@ -132,13 +144,13 @@ pub(super) fn count(mask: &Tensor, kind: Kind) -> Result<Tensor> {
 
 /// The sum of each row over a mask.
 pub(super) fn masked_sum(values: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    let kept = values.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
+    let kept = values.f_mul(&mask.f_to_kind(values.f_kind()?)?)?;
     Ok(kept.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?)
 }
 
 /// `log Σ exp` of each row over a mask; -1e30 where nothing is in it.
 pub(super) fn masked_logsumexp(values: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    let kept = values.f_masked_fill(&mask.f_logical_not()?, NOTHING)?;
+    let kept = moved_away(values, mask, NOTHING)?;
     Ok(kept.f_logsumexp([1i64].as_slice(), false)?)
 }
 
@@ -152,11 +164,16 @@ pub(super) struct PerAnchor {
 impl PerAnchor {
     /// `each` (N, N) over a mask.
     pub(super) fn of_pairs(each: &Tensor, mask: &Tensor, average: AverageOver) -> Result<Self> {
-        let kept = each.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
+        let mask = mask.f_to_kind(each.f_kind()?)?;
+        Self::of_masked(&each.f_mul(&mask)?, &mask, average)
+    }
+
+    /// What is 0 outside of a mask of 0 and 1, (N, N) both.
+    pub(super) fn of_masked(kept: &Tensor, mask: &Tensor, average: AverageOver) -> Result<Self> {
         let kind = kept.f_kind()?;
         let counts = match average {
             AverageOver::All => count(mask, kind)?,
-            AverageOver::Active => count(&kept.f_gt(0.0)?, kind)?,
+            AverageOver::Active => count(&kept.f_detach()?.f_sign()?, kind)?,
         };
         let total = kept.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
         Ok(PerAnchor { total, count: counts })

@@ -1,7 +1,7 @@
 //! Triplet loss of a batch, with the triplets found in it.
 
 use super::{
-    pairs::{AverageOver, Batch, PairDistance, PerAnchor, count, masked_sum},
+    pairs::{AverageOver, Batch, NOTHING, PairDistance, PerAnchor, count, masked_sum, moved_away},
     triplet_margin::cost,
     triplets::{Triplets, block, blocks},
 };
@@ -11,7 +11,7 @@ use crate::{
     loss::{named_loss, option_enum, weighted_loss},
     regression::root,
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const NAME: &str = "TripletLoss";
 
@@ -75,9 +75,9 @@ option_enum!(Mining {
 ///
 /// The triplets of `All` and `SemiHardAll` are summed by ranks, not one by one: all minings take memory
 /// by N², in `Float` with the gradient from 24 bytes times it (`BatchHard`) to 90 (`SemiHardAll`), which is
-/// 0.4 to 1.5 GB for 4000 embeddings. With `soft` those two go over all N³ triplets, some anchors at a
-/// time: then the memory is the same, the time grows with N³, and the loss can be differentiated once
-/// only.
+/// 0.4 to 1.5 GB for 4000 embeddings. With `soft` those two go over the triplets themselves, some at a
+/// time: then the memory is the same, the time grows with their number (with N³ on another device than
+/// the CPU), and the loss can be differentiated once only.
 ///
 /// # Reduction
 ///
@@ -410,14 +410,13 @@ impl TripletLoss {
         Ok(Some(match self.mining {
             Mining::All | Mining::SemiHardAll => return Ok(None),
             Mining::BatchHard => {
-                let [others, alike] =
-                    [batch.positive.f_logical_not()?, batch.negative.f_logical_not()?];
-                let (_, positive) =
-                    distance.f_masked_fill(&others, f64::NEG_INFINITY)?.f_max_dim(1, true)?;
-                let (_, negative) =
-                    distance.f_masked_fill(&alike, f64::INFINITY)?.f_min_dim(1, true)?;
-                let valid = batch.has_positive()?.f_logical_and(&batch.has_negative()?)?;
-                Taken { positive, negative, valid: valid.f_unsqueeze(1)? }
+                let (farthest, positive) =
+                    moved_away(&distance, &batch.positive, NOTHING)?.f_max_dim(1, true)?;
+                let (nearest, negative) =
+                    moved_away(&distance, &batch.negative, -NOTHING)?.f_min_dim(1, true)?;
+                let valid = farthest.f_gt(NOTHING / 2.0)?;
+                let valid = valid.f_logical_and(&nearest.f_lt(-NOTHING / 2.0)?)?;
+                Taken { positive, negative, valid }
             }
             Mining::SemiHard => {
                 let ranked = Ranked::new(&distance, &batch.negative)?;
@@ -504,44 +503,54 @@ impl TripletLoss {
         Ok(PerAnchor { total, count: counts })
     }
 
-    /// The sums over triplets one by one, some anchors at a time. Nothing of the blocks is kept: the
-    /// slope of each sum in the distances is enough for the gradient.
+    /// The sums over triplets one by one, some positive pairs at a time. Nothing of the blocks is kept:
+    /// the slope of each sum in the distances is enough for the gradient.
     fn one_by_one(&self, batch: &Batch, distance: &Tensor) -> Result<PerAnchor> {
         let constant = distance.f_detach()?;
-        let kind = constant.f_kind()?;
+        let (kind, device) = (constant.f_kind()?, constant.device());
         let samples = constant.size()[0];
-        let none = || Tensor::f_zeros([0], (kind, constant.device()));
-        // What is no triplet is -∞, and costs 0.
-        let near = constant
-            .f_add_scalar(self.margin)?
-            .f_masked_fill(&batch.positive.f_logical_not()?, f64::NEG_INFINITY)?;
-        let far = constant.f_masked_fill(&batch.negative.f_logical_not()?, f64::INFINITY)?;
-        let (mut totals, mut counts) = (vec![none()?], vec![none()?]);
-        let mut slopes = vec![Tensor::f_zeros([0, samples], (kind, constant.device()))?];
-        for (first, rows) in blocks(samples) {
-            let mut violation = block(&near, first, rows)?
-                .f_unsqueeze(2)?
-                .f_sub(&block(&far, first, rows)?.f_unsqueeze(1)?)?;
-            if self.mining == Mining::SemiHardAll {
-                let others = self.within(&block(&constant, first, rows)?)?.f_logical_not()?;
-                violation = violation.f_masked_fill(&others, f64::NEG_INFINITY)?;
-                let taken = violation.f_ne(f64::NEG_INFINITY)?;
-                counts.push(taken.f_sum_dim_intlist([1i64, 2].as_slice(), false, kind)?);
-            }
-            let sum = |of: &Tensor, dims: &[i64]| of.f_sum_dim_intlist(dims, false, kind);
-            totals.push(sum(&cost(&violation, true)?, &[1, 2])?);
-            let slope = violation.f_sigmoid()?;
-            slopes.push(sum(&slope, &[2])?.f_sub(&sum(&slope, &[1])?)?);
-        }
-        let counts = match self.mining {
-            Mining::SemiHardAll => Tensor::f_cat(&counts, 0)?,
-            _ => triplets_of(batch, kind)?,
+        // Pairs (i, j) as i N + j. Which are positive only the CPU tells without waiting; elsewhere the
+        // others are looked at too, and cost 0.
+        let pairs = match device {
+            Device::Cpu => batch.positive.f_flatten(0, 1)?.f_nonzero()?.f_squeeze_dim(1)?,
+            _ => Tensor::f_arange(samples * samples, (Kind::Int64, device))?,
         };
-        let slopes = Tensor::f_cat(&slopes, 0)?;
-        let moved = slopes.f_mul(&distance.f_sub(&constant)?)?;
+        let anchors = pairs.f_floor_divide_scalar(samples.max(1))?;
+        let of_pairs = |of: &Tensor| of.f_flatten(0, 1)?.f_index_select(0, &pairs);
+        // What is no triplet is -∞, and costs 0.
+        let near = of_pairs(&constant)?;
+        let reach = near
+            .f_add_scalar(self.margin)?
+            .f_masked_fill(&of_pairs(&batch.positive)?.f_logical_not()?, f64::NEG_INFINITY)?;
+        let far = constant.f_masked_fill(&batch.negative.f_logical_not()?, f64::INFINITY)?;
+        let zeros = |size: &[i64]| Tensor::f_zeros(size, (kind, device));
+        let (mut total, mut counts) = (zeros(&[samples])?, zeros(&[samples])?);
+        let mut slopes = zeros(&[samples * samples])?;
+        let mut of_far = slopes.f_view([samples, samples])?;
+        for (first, rows) in blocks(pairs.size()[0], samples) {
+            let anchors = block(&anchors, first, rows)?;
+            let of_block =
+                |of: &Tensor| -> Result<Tensor> { Ok(block(of, first, rows)?.f_unsqueeze(1)?) };
+            let far = far.f_index_select(0, &anchors)?;
+            let mut violation = of_block(&reach)?.f_sub(&far)?;
+            let sum = |of: &Tensor| of.f_sum_dim_intlist([1i64].as_slice(), false, kind);
+            if self.mining == Mining::SemiHardAll {
+                let beyond = far.f_gt_tensor(&of_block(&near)?)?;
+                let within = beyond.f_logical_and(&far.f_lt_tensor(&of_block(&reach)?)?)?;
+                let _ = violation.f_masked_fill_(&within.f_logical_not()?, f64::NEG_INFINITY)?;
+                let _ = counts.f_index_add_(0, &anchors, &sum(&within)?)?;
+            }
+            let _ = total.f_index_add_(0, &anchors, &sum(&cost(&violation, true)?)?)?;
+            let mut slope = violation.f_sigmoid_()?;
+            let _ = slopes.f_index_add_(0, &block(&pairs, first, rows)?, &sum(&slope)?)?;
+            let _ = of_far.f_index_add_(0, &anchors, &slope.f_neg_()?)?;
+        }
+        if self.mining == Mining::All {
+            counts = triplets_of(batch, kind)?;
+        }
+        let moved = of_far.f_mul(&distance.f_sub(&constant)?)?;
         let moved = moved.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
-        let total = Tensor::f_cat(&totals, 0)?.f_add(&moved)?;
-        Ok(PerAnchor { total, count: counts })
+        Ok(PerAnchor { total: total.f_add(&moved)?, count: counts })
     }
 
     /// Of distances (rows, N) whether the negative is farther than the positive and within the margin,

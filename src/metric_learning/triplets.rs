@@ -96,7 +96,8 @@ impl Triplets {
         among: impl Fn(i64, i64) -> Result<Option<Tensor>>,
     ) -> Result<Self> {
         let mut found = vec![Tensor::f_zeros([0, 3], (Kind::Int64, positive.device()))?];
-        for (first, rows) in blocks(positive.size()[0]) {
+        let samples = positive.size()[0];
+        for (first, rows) in blocks(samples, samples * samples) {
             let mut mask = block(positive, first, rows)?
                 .f_unsqueeze(2)?
                 .f_logical_and(&block(negative, first, rows)?.f_unsqueeze(1)?)?;
@@ -129,13 +130,13 @@ impl Triplets {
 /// The elements of a block of triplets: 4 MB in `Float`.
 const BLOCK: i64 = 1 << 20;
 
-/// First anchor and number of anchors of the blocks that N³ triplets are looked at in.
-pub(super) fn blocks(samples: i64) -> impl Iterator<Item = (i64, i64)> {
-    let rows = (BLOCK / (samples * samples).max(1)).max(1);
-    (0..samples).step_by(rows as usize).map(move |first| (first, rows.min(samples - first)))
+/// First row and number of rows of the blocks that `rows`, each of so many triplets, are looked at in.
+pub(super) fn blocks(rows: i64, triplets: i64) -> impl Iterator<Item = (i64, i64)> {
+    let step = (BLOCK / triplets.max(1)).max(1);
+    (0..rows).step_by(step as usize).map(move |first| (first, step.min(rows - first)))
 }
 
-/// The rows of some anchors.
+/// Some rows.
 pub(super) fn block(matrix: &Tensor, first: i64, rows: i64) -> Result<Tensor> {
     Ok(matrix.f_narrow(0, first, rows)?)
 }

@@ -1,6 +1,6 @@
 //! Recall@k, R-precision and MAP@R of embeddings.
 
-use crate::{LossError, Result, check, error::unwrap};
+use crate::{LossError, Result, check, error::unwrap, pairwise::squared_distances};
 use tch::{Kind, Tensor};
 
 const NAME: &str = "retrieval_metrics";
@@ -37,7 +37,7 @@ impl RetrievalMetrics {
 /// ```
 ///
 /// Distances are Euclidean; make the embeddings of length 1 before, and the order is that of cosines.
-/// They are computed 1024 queries at a time: memory grows with the number of embeddings, not with its
+/// They are computed 256 queries at a time: memory grows with the number of embeddings, not with its
 /// square. Recall@1 is also called precision@1.
 ///
 /// # Shapes
@@ -125,9 +125,7 @@ pub fn retrieval_metrics_of(
     unwrap(f_retrieval_metrics_of(query, reference, ks))
 }
 
-const ROWS: i64 = 1024;
-/// libtorch's number of the way that subtracts, which is exact, rather than multiplies matrices.
-const EXACT: i64 = 2;
+const ROWS: i64 = 256;
 
 struct Set {
     embeddings: Tensor,
@@ -196,14 +194,14 @@ fn block(
         return Ok(vec![0.0; ks.len() + 3]);
     }
     let embeddings = queries.embeddings.f_narrow(0, first, rows)?;
-    let mut distance = Tensor::f_cdist(&embeddings, &references.embeddings, 2.0, EXACT)?;
+    let mut distance = squared_distances(&embeddings, &references.embeddings)?;
     if own {
         let itself = Tensor::f_arange(rows, (Kind::Int64, distance.device()))?
             .f_add_scalar(first)?
             .f_unsqueeze(1)?;
         let far =
             Tensor::f_full([rows, 1], f64::INFINITY, (distance.f_kind()?, distance.device()))?;
-        distance = distance.f_scatter(1, &itself, &far)?;
+        let _ = distance.f_scatter_(1, &itself, &far)?;
     }
     let (_, nearest) = distance.f_topk(depth, 1, false, true)?;
     let hit = alike.f_gather(1, &nearest, false)?;

@@ -1,8 +1,9 @@
 //! Losses of the angle between vectors.
 
-use super::{elementwise, f_l2_norm};
+use super::elementwise;
 use crate::{
     LossError, Reduction, Result, check,
+    classification::smallest,
     error::unwrap,
     loss::{named_loss, option_enum, weighted_loss},
 };
@@ -34,11 +35,16 @@ fn cosine(loss: &'static str, [a, b]: [&Tensor; 2], dim: i64, eps: f64) -> Resul
             got: format!("{dim} of {:?}", a.size()),
         });
     }
-    let dot = a.f_mul(b)?.f_sum_dim_intlist(dim, false, None::<Kind>)?;
-    let (a, b) = (f_l2_norm(a, &[dim], false)?, f_l2_norm(b, &[dim], false)?);
-    let lost = a.f_eq(0.0)?.f_logical_or(&b.f_eq(0.0)?)?;
-    let lengths = a.f_clamp_min(eps)?.f_mul(&b.f_clamp_min(eps)?)?;
-    Ok(dot.f_div(&lengths)?.f_masked_fill(&lost, 0.0)?)
+    let product = |x: &Tensor, y: &Tensor| -> Result<Tensor> {
+        Ok(x.f_mul(y)?.f_sum_dim_intlist(dim, false, None::<Kind>)?)
+    };
+    let (dot, a, b) = (product(a, b)?, product(a, a)?, product(b, b)?);
+    // 0 where a square is 0, 1 elsewhere.
+    let some = a.f_detach()?.f_minimum(&b.f_detach()?)?.f_sign()?;
+    // Clamped before the root, which has no gradient at 0.
+    let least = (eps * eps).max(smallest(&dot)?);
+    let length = |square: &Tensor| square.f_clamp_min(least)?.f_sqrt();
+    Ok(dot.f_div(&length(&a)?.f_mul(&length(&b)?)?)?.f_mul(&some)?)
 }
 
 /// Cosine similarity loss: what the angle between input and target costs, whatever their lengths.

@@ -5,8 +5,9 @@ use tch::{Kind, Tensor};
 
 /// The square root of what is not negative; where it is 0, its derivatives of every order are 0.
 pub(crate) fn root(square: &Tensor) -> Result<Tensor> {
-    let zero = square.f_eq(0.0)?;
-    Ok(square.f_masked_fill(&zero, 1.0)?.f_sqrt()?.f_masked_fill(&zero, 0.0)?)
+    // By factors of 0 and 1: on the CPU filling by a mask takes ten times as long.
+    let some = square.f_detach()?.f_sign()?;
+    Ok(square.f_add(&some.f_rsub_scalar(1.0)?)?.f_sqrt()?.f_mul(&some)?)
 }
 
 /// The p-norm of a tensor over some dimensions.

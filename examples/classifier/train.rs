@@ -294,7 +294,7 @@ impl Trainer for Run<'_> {
     ) -> Result<bool> {
         let Some(mut row) = self.steps(epoch, interrupt, progress)? else { return Ok(false) };
         self.meta.epochs_done = epoch + 1;
-        if epoch + 1 == self.meta.epochs || (epoch + 1) % self.options.eval_every == 0 {
+        if epoch + 1 == self.meta.epochs || (epoch + 1).is_multiple_of(self.options.eval_every) {
             self.outcome = Some(self.validate(&mut row, progress)?);
         }
         self.table.push(epoch + 1, row);

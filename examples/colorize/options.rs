@@ -107,7 +107,7 @@ impl Options {
 
     pub fn check(&self) -> Result<()> {
         within("img", self.img.into(), 8.0, 256.0)?;
-        ensure!(self.img % 8 == 0, "--img: expected a multiple of 8, got {}", self.img);
+        ensure!(self.img.is_multiple_of(8), "--img: expected a multiple of 8, got {}", self.img);
         for (option, value) in [
             ("epochs", self.epochs),
             ("steps", self.steps),

@@ -291,7 +291,7 @@ impl Trainer for Run<'_> {
     ) -> Result<bool> {
         let Some(mut row) = self.steps(epoch, progress, interrupt)? else { return Ok(false) };
         self.meta.epochs_done = epoch + 1;
-        let due = (epoch + 1) % self.options.samples_every == 0;
+        let due = (epoch + 1).is_multiple_of(self.options.samples_every);
         let picture = self.folder.join(format!("samples-{:03}.png", epoch + 1));
         let Distances { cycles, truth } =
             report::look(&self.generators.average, self.data, due.then_some(&picture))?;

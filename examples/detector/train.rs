@@ -77,7 +77,7 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> Result<()> {
 
 fn check(options: &Train) -> Result<()> {
     ensure!(
-        options.img() >= 32 && options.img() % 16 == 0,
+        options.img() >= 32 && options.img().is_multiple_of(16),
         "--img: expected a multiple of 16 of at least 32, got {}",
         options.img()
     );
@@ -286,7 +286,7 @@ impl Trainer for Run {
     ) -> Result<bool> {
         let Some(mut row) = self.steps(epoch, interrupt, progress)? else { return Ok(false) };
         self.meta.epochs_done = epoch + 1;
-        if epoch + 1 == self.meta.epochs || (epoch + 1) % self.options.eval_every == 0 {
+        if epoch + 1 == self.meta.epochs || (epoch + 1).is_multiple_of(self.options.eval_every) {
             self.validate(&mut row, progress)?;
         }
         self.table.push(epoch + 1, row);

@@ -392,7 +392,7 @@ impl Trainer for Run<'_> {
         let started = Instant::now();
         let Some(mut row) = self.steps(epoch, interrupt, progress)? else { return Ok(false) };
         self.meta.epochs_done = epoch + 1;
-        if epoch + 1 == self.meta.epochs || (epoch + 1) % self.options.eval_every == 0 {
+        if epoch + 1 == self.meta.epochs || (epoch + 1).is_multiple_of(self.options.eval_every) {
             self.measure(&mut row, progress)?;
         }
         self.meta.seconds += started.elapsed().as_secs_f64();

@@ -346,7 +346,8 @@ impl Trainer for Run<'_> {
     ) -> Result<bool> {
         let Some(row) = self.steps(epoch, interrupt, progress)? else { return Ok(false) };
         self.meta.epochs_done = epoch + 1;
-        let due = epoch + 1 == self.meta.epochs || (epoch + 1) % self.options.eval_every == 0;
+        let due =
+            epoch + 1 == self.meta.epochs || (epoch + 1).is_multiple_of(self.options.eval_every);
         let scores = due.then(|| self.validate(&row, progress)).transpose()?;
         report::push(&mut self.table, &row, scores.as_ref(), self.meta.shape.classes);
         self.table.write(&self.folder.join(RESULTS))?;

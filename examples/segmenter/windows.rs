@@ -21,7 +21,7 @@ impl Windows {
         let multiple = 1 << depth;
         let side = options.window.unwrap_or(2 * tile);
         ensure!(
-            side >= multiple && side % multiple == 0,
+            side >= multiple && side.is_multiple_of(multiple),
             "--window: expected a multiple of {multiple}, got {side}"
         );
         ensure!(

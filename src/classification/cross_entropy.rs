@@ -228,12 +228,14 @@ impl IndexTargets<'_> {
     ) -> Result<Tensor> {
         if let (Some(class_weight), None, Reduction::Mean) =
             (self.class_weight, self.weight, reduction)
-            && self.label_smoothing == 0.0 && positive_on_host(class_weight)? {
-                // libtorch sums the weights as it goes; its 0/0 is where every target is ignored.
-                let mean = losses(Reduction::Mean)?;
-                let counts = self.target.f_ne(ignore_index)?.f_any()?;
-                return Ok(mean.f_where_self(&counts, &mean.f_zeros_like()?)?);
-            }
+            && self.label_smoothing == 0.0
+            && positive_on_host(class_weight)?
+        {
+            // libtorch sums the weights as it goes; its 0/0 is where every target is ignored.
+            let mean = losses(Reduction::Mean)?;
+            let counts = self.target.f_ne(ignore_index)?.f_any()?;
+            return Ok(mean.f_where_self(&counts, &mean.f_zeros_like()?)?);
+        }
         let (total, weight) = match (self.weight, reduction) {
             (None, Reduction::None) => return losses(Reduction::None),
             (None, _) => (losses(Reduction::Sum)?, None),

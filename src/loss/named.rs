@@ -306,9 +306,10 @@ impl Registry {
         let make = |term: &Term| self.by_name(&term.name, &term.options.clone().device(device));
         let terms = terms(text)?;
         if let [only] = &terms[..]
-            && only.coefficient == 1.0 {
-                return make(only);
-            }
+            && only.coefficient == 1.0
+        {
+            return make(only);
+        }
         let mut sum = WeightedSum::new();
         for term in &terms {
             sum = sum.add(&term.name, term.coefficient, make(term)?);

@@ -216,8 +216,8 @@
 //!   ones. `Mean` is `sum(weight * loss) / sum(weight)`, and 0 where nothing counts.
 //! - `Half` and `BFloat16` inputs are computed and returned in `Float`; gradients come back in the
 //!   input's kind.
-//! - Losses are made of differentiable operations, so they can be differentiated twice; they read
-//!   nothing back to the host and change no input.
+//! - Losses can be differentiated twice; they read nothing back from a device and change no input.
+//! - On the CPU many compute value and gradient in one pass: [`fused`].
 //!
 //! # Features
 //!

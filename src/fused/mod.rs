@@ -9,6 +9,7 @@
 //! the instructions (AVX-512, AVX2, NEON or none) are chosen when the program runs.
 
 mod binary;
+mod boxes;
 mod data;
 mod node;
 mod parallel;
@@ -17,6 +18,7 @@ mod simd;
 mod softmax;
 
 pub(crate) use binary::{BinaryCrossEntropy, Denominator, Formula};
+pub(crate) use boxes::BoxOverlap;
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
 
 use crate::{autograd, check};

@@ -304,36 +304,36 @@ mod tests {
     fn functions_are_exact_to_the_last_bits() {
         const ULP: f64 = f32::EPSILON as f64;
         let wide = || (-87_000..88_000).map(|i| i as f32 * 1e-3);
-        assert!(worst(wide(), f32::exp::<Fused>, f64::exp) < 1.5 * ULP);
-        assert!(worst(wide(), f32::exp::<Plain>, f64::exp) < 2.5 * ULP);
+        assert!(worst(wide(), <f32 as Real>::exp::<Fused>, f64::exp) < 1.5 * ULP);
+        assert!(worst(wide(), <f32 as Real>::exp::<Plain>, f64::exp) < 2.5 * ULP);
         let unit = || (0..100_000).map(|i| (-(i as f32) * 8e-4).exp());
-        assert!(worst(unit(), f32::ln_1p::<Fused>, f64::ln_1p) < 2.0 * ULP);
-        assert!(worst(unit(), f32::ln_1p::<Plain>, f64::ln_1p) < 3.0 * ULP);
+        assert!(worst(unit(), <f32 as Real>::ln_1p::<Fused>, f64::ln_1p) < 2.0 * ULP);
+        assert!(worst(unit(), <f32 as Real>::ln_1p::<Plain>, f64::ln_1p) < 3.0 * ULP);
         let normal = || (1..170_000).map(|i| (i as f32 * 1e-3 - 85.0005).exp());
-        assert!(worst(normal(), f32::ln::<Fused>, f64::ln) < 4.0 * ULP);
-        assert!(worst(normal(), f32::ln::<Plain>, f64::ln) < 4.0 * ULP);
+        assert!(worst(normal(), <f32 as Real>::ln::<Fused>, f64::ln) < 4.0 * ULP);
+        assert!(worst(normal(), <f32 as Real>::ln::<Plain>, f64::ln) < 4.0 * ULP);
         let slopes = || (-200_000..200_000).map(|i| (i as f32 * 2e-4 + 1e-5).sinh());
-        assert!(worst(slopes(), f32::atan::<Fused>, f64::atan) < 1.5 * ULP);
-        assert!(worst(slopes(), f32::atan::<Plain>, f64::atan) < 1.5 * ULP);
+        assert!(worst(slopes(), <f32 as Real>::atan::<Fused>, f64::atan) < 1.5 * ULP);
+        assert!(worst(slopes(), <f32 as Real>::atan::<Plain>, f64::atan) < 1.5 * ULP);
     }
 
     #[test]
     fn the_ends_of_the_arc_tangent() {
         const RIGHT: f32 = std::f32::consts::FRAC_PI_2;
-        assert_eq!(f32::atan::<Fused>(0.0), 0.0);
-        assert_eq!(f32::atan::<Fused>(f32::INFINITY), RIGHT);
-        assert_eq!(f32::atan::<Fused>(f32::NEG_INFINITY), -RIGHT);
-        assert!(f32::atan::<Fused>(f32::NAN).is_nan());
+        assert_eq!(<f32 as Real>::atan::<Fused>(0.0), 0.0);
+        assert_eq!(<f32 as Real>::atan::<Fused>(f32::INFINITY), RIGHT);
+        assert_eq!(<f32 as Real>::atan::<Fused>(f32::NEG_INFINITY), -RIGHT);
+        assert!(<f32 as Real>::atan::<Fused>(f32::NAN).is_nan());
     }
 
     #[test]
     fn the_ends_of_the_exponential() {
-        assert_eq!(f32::exp::<Fused>(0.0), 1.0);
-        assert_eq!(f32::exp::<Fused>(f32::NEG_INFINITY), 0.0);
-        assert_eq!(f32::exp::<Fused>(-1e4), 0.0);
-        assert_eq!(f32::exp::<Fused>(f32::INFINITY), f32::INFINITY);
-        assert!(f32::exp::<Fused>(f32::NAN).is_nan());
-        let subnormal = f32::exp::<Fused>(-100.0);
+        assert_eq!(<f32 as Real>::exp::<Fused>(0.0), 1.0);
+        assert_eq!(<f32 as Real>::exp::<Fused>(f32::NEG_INFINITY), 0.0);
+        assert_eq!(<f32 as Real>::exp::<Fused>(-1e4), 0.0);
+        assert_eq!(<f32 as Real>::exp::<Fused>(f32::INFINITY), f32::INFINITY);
+        assert!(<f32 as Real>::exp::<Fused>(f32::NAN).is_nan());
+        let subnormal = <f32 as Real>::exp::<Fused>(-100.0);
         assert!((f64::from(subnormal) / (-100f64).exp() - 1.0).abs() < 0.05);
     }
 }

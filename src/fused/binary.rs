@@ -96,11 +96,7 @@ impl Data<'_> {
         };
         // Where nothing counts the sum is 0 too.
         let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
-        let parts: Vec<Option<Part<'_>>> = match gradient.as_mut().and_then(Part::of) {
-            Some(part) => part.split(CHUNK).into_iter().map(Some).collect(),
-            None => (0..elements.div_ceil(CHUNK)).map(|_| None).collect(),
-        };
-        let chunks = parts.into_iter().enumerate();
+        let chunks = Part::chunks(gradient.as_mut(), CHUNK, elements).into_iter().enumerate();
         let sums = parallel::map(chunks, elements, |(chunk, part)| {
             let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
             self.chunk::<T>(range, part, scale)

@@ -212,6 +212,18 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Stretches of `length` elements of a gradient, the last one shorter; as many `None` where none is wanted of `elements`.
+    pub(super) fn chunks(
+        gradient: Option<&'a mut Tensor>,
+        length: usize,
+        elements: usize,
+    ) -> Vec<Option<Self>> {
+        match gradient.and_then(Part::of) {
+            Some(part) => part.split(length).into_iter().map(Some).collect(),
+            None => (0..elements.div_ceil(length)).map(|_| None).collect(),
+        }
+    }
+
     /// Stretches of `length` elements, the last one shorter.
     pub(super) fn split(self, length: usize) -> Vec<Part<'a>> {
         match self {

@@ -9,6 +9,7 @@
 //! the instructions (AVX-512, AVX2, NEON or none) are chosen when the program runs.
 
 mod binary;
+mod boxes;
 mod data;
 mod node;
 mod overlap;
@@ -18,6 +19,7 @@ mod simd;
 mod softmax;
 
 pub(crate) use binary::{BinaryCrossEntropy, Denominator, Formula};
+pub(crate) use boxes::BoxOverlap;
 pub(crate) use overlap::{Activation, OverlapSums, Sums};
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
 

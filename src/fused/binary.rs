@@ -1,7 +1,7 @@
 //! Binary cross entropy and focal loss of logits.
 
 use super::{
-    data::{Computed, Numbers, Part, Spread, TILE},
+    data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, ranges, tiles},
     node::{Pass, record},
     parallel,
     real::{Real, sum},
@@ -68,9 +68,6 @@ impl BinaryCrossEntropy<'_> {
     }
 }
 
-/// Elements of one piece of work.
-const CHUNK: usize = 16 * TILE;
-
 #[derive(Clone, Copy)]
 struct Data<'a> {
     logits: Numbers<'a>,
@@ -96,15 +93,9 @@ impl Data<'_> {
         };
         // Where nothing counts the sum is 0 too.
         let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
-        let parts: Vec<Option<Part<'_>>> = match gradient.as_mut().and_then(Part::of) {
-            Some(part) => part.split(CHUNK).into_iter().map(Some).collect(),
-            None => (0..elements.div_ceil(CHUNK)).map(|_| None).collect(),
-        };
-        let chunks = parts.into_iter().enumerate();
-        let sums = parallel::map(chunks, elements, |(chunk, part)| {
-            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
-            self.chunk::<T>(range, part, scale)
-        });
+        let chunks = pieces(elements, CHUNK, gradient.as_mut());
+        let sums =
+            parallel::map(chunks, elements, |(range, part)| self.chunk::<T>(range, part, scale));
         let total: f64 = sums.iter().sum();
         let value = Tensor::from(total * scale).f_to_kind(T::KIND)?;
         Ok(Pass { value, gradient })
@@ -118,8 +109,7 @@ impl Data<'_> {
                 weight.sum() * (elements / weight.length()) as f64
             });
         }
-        let sums = parallel::map(0..elements.div_ceil(CHUNK), elements / 4, |chunk| {
-            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
+        let sums = parallel::map(ranges(elements, CHUNK), elements / 4, |range| {
             simd::run(Count::<T> { data: *self, range, real: std::marker::PhantomData })
         });
         sums.iter().sum()
@@ -219,11 +209,6 @@ impl Data<'_> {
         }
         (target, Some(weight))
     }
-}
-
-fn tiles(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(TILE).map(move |start| start..(start + TILE).min(end))
 }
 
 struct Count<'a, T> {

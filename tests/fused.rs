@@ -6,7 +6,7 @@ mod fused_common;
 
 use common::{assert_close, leaf, rand, randint, randn, tolerance};
 use fused_common::{alike, alone, is_fused};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BceWithLogitsLoss, CrossEntropyLoss, DiceLoss, FocalLoss, Loss, MeanOver, Reduction,
     SoftDiceLoss, SoftmaxFocalLoss, TverskyLoss, fused, segmentation::Nonlinearity,

@@ -2,7 +2,7 @@
 
 use super::{
     data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, ranges, tiles},
-    node::{Pass, record},
+    node::{Pass, record, room},
     parallel,
     real::{Real, sum},
     simd::{self, Kernel, Madd},
@@ -84,7 +84,7 @@ impl Data<'_> {
         denominator: Denominator,
         wanted: bool,
     ) -> Result<Pass> {
-        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let mut gradient = room(input, wanted)?;
         let elements = self.logits.len();
         let denominator = match denominator {
             Denominator::One => 1.0,

@@ -2,7 +2,7 @@
 
 use super::{
     data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, tiles},
-    node::{Pass, record},
+    node::{Pass, record, room},
     parallel,
     real::{Real, sign, sum},
     simd::{self, Kernel, Madd},
@@ -73,7 +73,8 @@ error_loss!(
     SmoothL1 { beta },
     <T, M> |d, size| {
         let half = T::of(0.5);
-        if size < beta { (half * d * d / beta, d / beta) } else { (size - half * beta, sign(d)) }
+        let slope = d / beta;
+        if size < beta { (half * d * slope, slope) } else { (size - half * beta, sign(d)) }
     }
 );
 error_loss!(
@@ -164,7 +165,7 @@ impl<'a, L: ErrorLoss> Data<'a, L> {
     }
 
     fn pass<T: Computed>(self, input: &Tensor, wanted: bool) -> Result<Pass> {
-        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let mut gradient = room(input, wanted)?;
         let elements = self.input.len();
         let count = match self.weight {
             _ if !self.mean => 1.0,

@@ -2,7 +2,7 @@
 
 use super::{
     data::{CHUNK, Computed, Numbers, Part, pieces},
-    node::{Pass, record},
+    node::{Pass, record, room},
     parallel,
     real::{Real, sign, sum},
     simd::{self, Kernel, Madd},
@@ -80,7 +80,7 @@ impl Images<'_> {
         wanted: bool,
     ) -> Result<Pass> {
         const ROWS: usize = 16;
-        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let mut gradient = room(input, wanted)?;
         let elements = self.numbers.len();
         let rows = (CHUNK / self.width).max(ROWS);
         let stretches = pieces(elements, rows * self.width, gradient.as_mut());

@@ -1,8 +1,8 @@
 //! Binary cross entropy and focal loss of logits.
 
 use super::{
-    data::{Computed, Numbers, Part, Spread, TILE},
-    node::{Pass, record},
+    data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, ranges, tiles},
+    node::{Pass, record, room},
     parallel,
     real::{Real, sum},
     simd::{self, Kernel, Madd},
@@ -68,9 +68,6 @@ impl BinaryCrossEntropy<'_> {
     }
 }
 
-/// Elements of one piece of work.
-const CHUNK: usize = 16 * TILE;
-
 #[derive(Clone, Copy)]
 struct Data<'a> {
     logits: Numbers<'a>,
@@ -87,7 +84,7 @@ impl Data<'_> {
         denominator: Denominator,
         wanted: bool,
     ) -> Result<Pass> {
-        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let mut gradient = room(input, wanted)?;
         let elements = self.logits.len();
         let denominator = match denominator {
             Denominator::One => 1.0,
@@ -96,11 +93,9 @@ impl Data<'_> {
         };
         // Where nothing counts the sum is 0 too.
         let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
-        let chunks = Part::chunks(gradient.as_mut(), CHUNK, elements).into_iter().enumerate();
-        let sums = parallel::map(chunks, elements, |(chunk, part)| {
-            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
-            self.chunk::<T>(range, part, scale)
-        });
+        let chunks = pieces(elements, CHUNK, gradient.as_mut());
+        let sums =
+            parallel::map(chunks, elements, |(range, part)| self.chunk::<T>(range, part, scale));
         let total: f64 = sums.iter().sum();
         let value = Tensor::from(total * scale).f_to_kind(T::KIND)?;
         Ok(Pass { value, gradient })
@@ -114,8 +109,7 @@ impl Data<'_> {
                 weight.sum() * (elements / weight.length()) as f64
             });
         }
-        let sums = parallel::map(0..elements.div_ceil(CHUNK), elements / 4, |chunk| {
-            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
+        let sums = parallel::map(ranges(elements, CHUNK), elements / 4, |range| {
             simd::run(Count::<T> { data: *self, range, real: std::marker::PhantomData })
         });
         sums.iter().sum()
@@ -217,11 +211,6 @@ impl Data<'_> {
     }
 }
 
-fn tiles(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(TILE).map(move |start| start..(start + TILE).min(end))
-}
-
 struct Count<'a, T> {
     data: Data<'a>,
     range: Range<usize>,
@@ -235,7 +224,7 @@ impl<T: Computed> Kernel for Count<'_, T> {
     fn run<M: Madd>(self) -> f64 {
         let mut buffers = Buffers::<T>::new();
         let mut total = 0.0;
-        for tile in tiles(self.range) {
+        for tile in tiles(self.range, TILE) {
             let (_, weight) = self.data.counts(&tile, &mut buffers.target, &mut buffers.weight);
             total += weight.map_or(tile.len() as f64, |weight| sum(weight));
         }
@@ -269,7 +258,7 @@ impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {
         let (mut losses, mut slopes) = ([T::ZERO; TILE], [T::ZERO; TILE]);
         let mut total = 0.0;
         let start = self.range.start;
-        for tile in tiles(self.range) {
+        for tile in tiles(self.range, TILE) {
             let length = tile.len();
             let x = &self.data.logits.read(tile.clone(), &mut logits)[..length];
             let (y, weight) = self.data.counts(&tile, &mut buffers.target, &mut buffers.weight);

@@ -2,8 +2,8 @@
 
 use super::{
     binary::Denominator,
-    data::{Computed, Numbers, Part, Spread, TILE},
-    node::{Pass, record},
+    data::{Computed, Numbers, Part, Spread, TILE, pieces, tiles},
+    node::{Pass, record, room},
     parallel,
     real::{Real, sum},
     simd::{self, Kernel, Madd},
@@ -393,11 +393,6 @@ fn load<T: Computed>(boxes: &Numbers<'_>, tile: &Range<usize>, to: &mut Boxes<T>
     }
 }
 
-fn tiles(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(BOXES).map(move |start| start..(start + BOXES).min(end))
-}
-
 /// Boxes, their targets, and how much each pair counts.
 #[derive(Clone, Copy)]
 struct Losses<'a> {
@@ -414,7 +409,7 @@ impl Losses<'_> {
         denominator: Denominator,
         wanted: bool,
     ) -> Result<Pass> {
-        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let mut gradient = room(input, wanted)?;
         let boxes = self.boxes.len() / 4;
         let denominator = match (denominator, &self.weight) {
             (Denominator::One, _) => 1.0,
@@ -423,12 +418,11 @@ impl Losses<'_> {
         };
         // As `reduce::ratio` has it.
         let scale = if denominator <= 0.0 { 1.0 } else { 1.0 / denominator };
-        let parts = Part::chunks(gradient.as_mut(), 4 * CHUNK, 4 * boxes);
-        let sums =
-            parallel::map(parts.into_iter().enumerate(), UNITS.0 * boxes, |(chunk, part)| {
-                let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(boxes);
-                simd::run(LossChunk::<T> { losses: self, range, part, scale, real: PhantomData })
-            });
+        let chunks = pieces(4 * boxes, 4 * CHUNK, gradient.as_mut());
+        let sums = parallel::map(chunks, UNITS.0 * boxes, |(numbers, part)| {
+            let range = numbers.start / 4..numbers.end / 4;
+            simd::run(LossChunk::<T> { losses: self, range, part, scale, real: PhantomData })
+        });
         let value = Tensor::from(sums.iter().sum::<f64>() * scale).f_to_kind(T::KIND)?;
         Ok(Pass { value, gradient })
     }
@@ -454,7 +448,7 @@ impl<T: Computed> Kernel for LossChunk<'_, T> {
         let mut pairs = Tile::new();
         let mut total = 0.0;
         let start = self.range.start;
-        for tile in tiles(self.range) {
+        for tile in tiles(self.range, BOXES) {
             let length = tile.len();
             load(&boxes, &tile, &mut boxes1);
             load(&targets, &tile, &mut boxes2);
@@ -528,7 +522,7 @@ impl<T: Computed> Kernel for ValueChunk<'_, T> {
         let Some(values) = T::of_part(&mut part) else { return };
         let Range { start, end } = self.rows;
         let Some(columns) = columns else {
-            for tile in tiles(start..end) {
+            for tile in tiles(start..end, BOXES) {
                 load(&boxes1, &tile, &mut first);
                 load(&boxes2, &tile, &mut second);
                 let first = |i: usize| first.each_ref().map(|row| row[i]);
@@ -538,7 +532,7 @@ impl<T: Computed> Kernel for ValueChunk<'_, T> {
             }
             return;
         };
-        for tile in tiles(0..columns) {
+        for tile in tiles(0..columns, BOXES) {
             load(&boxes2, &tile, &mut second);
             for row in start..end {
                 let mut buffer = [T::ZERO; 4];

@@ -11,17 +11,23 @@
 mod binary;
 mod boxes;
 mod data;
+mod elementwise;
 mod node;
 mod overlap;
 mod parallel;
 mod real;
 mod simd;
 mod softmax;
+mod total_variation;
 
 pub(crate) use binary::{BinaryCrossEntropy, Denominator, Formula};
 pub(crate) use boxes::BoxOverlap;
+pub(crate) use elementwise::{
+    Absolute, BalancedL1, Charbonnier, Huber, LogCosh, Quantile, SmoothL1, Squared, of_error,
+};
 pub(crate) use overlap::{Activation, OverlapSums, Sums};
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
+pub(crate) use total_variation::Variation;
 
 use crate::{autograd, check};
 use std::sync::{

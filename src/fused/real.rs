@@ -5,7 +5,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 use tch::Kind;
 
 /// `f32` or `f64`.
-pub(super) trait Real:
+pub(crate) trait Real:
     Copy
     + Send
     + Sync
@@ -233,6 +233,13 @@ impl Real for f64 {
     fn atan<M: Madd>(self) -> f64 {
         self.atan()
     }
+}
+
+/// -1, 0 or 1
+#[inline(always)]
+pub(super) fn sign<T: Real>(x: T) -> T {
+    let up = if x > T::ZERO { T::ONE } else { T::ZERO };
+    if x < T::ZERO { -T::ONE } else { up }
 }
 
 /// The sum of a slice, in an order that does not depend on the instructions used.

@@ -30,7 +30,6 @@ pub(crate) trait Real:
     fn to_f64(self) -> f64;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
-    fn round(self) -> Self;
     /// The larger; `other` where `self` is NaN.
     fn max(self, other: Self) -> Self;
     /// The smaller; `other` where `self` is NaN.
@@ -82,10 +81,6 @@ impl Real for f32 {
     #[inline(always)]
     fn sqrt(self) -> f32 {
         self.sqrt()
-    }
-    #[inline(always)]
-    fn round(self) -> f32 {
-        self.round_ties_even()
     }
     #[inline(always)]
     fn max(self, other: f32) -> f32 {
@@ -200,10 +195,6 @@ impl Real for f64 {
     #[inline(always)]
     fn sqrt(self) -> f64 {
         self.sqrt()
-    }
-    #[inline(always)]
-    fn round(self) -> f64 {
-        self.round_ties_even()
     }
     #[inline(always)]
     fn max(self, other: f64) -> f64 {

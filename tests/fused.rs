@@ -1,65 +1,16 @@
 //! Fused losses against their composed forms: values, gradients, gradients of gradients, threads, what is left to libtorch.
 
 mod common;
+#[path = "common/fused.rs"]
+mod fused_common;
 
 use common::{assert_close, leaf, rand, randint, randn, tolerance};
-use std::sync::{Mutex, MutexGuard};
+use fused_common::{alike, alone, is_fused};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BceWithLogitsLoss, CrossEntropyLoss, DiceLoss, FocalLoss, Loss, MeanOver, Reduction,
     SoftDiceLoss, SoftmaxFocalLoss, TverskyLoss, fused, segmentation::Nonlinearity,
 };
-
-/// The switch is the whole process's: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static SWITCH: Mutex<()> = Mutex::new(());
-    let guard = SWITCH.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    fused::set_enabled(true); // whatever the environment says
-    guard
-}
-
-/// Value and gradient of `2.5 loss`, fused or not.
-fn passed(fused: bool, loss: &dyn Fn(&Tensor) -> Tensor, input: &Tensor) -> (Tensor, Tensor) {
-    fused::set_enabled(fused);
-    let input = leaf(input);
-    let value = loss(&input) * 2.5;
-    value.backward();
-    fused::set_enabled(true);
-    (value.detach(), input.grad())
-}
-
-/// Whether the loss is a fused one.
-fn is_fused(loss: &dyn Fn(&Tensor) -> Tensor, input: &Tensor) -> bool {
-    let before = fused::count();
-    let _ = loss(&leaf(input));
-    fused::count() > before
-}
-
-/// The same value and gradient both ways; a value alone, where no gradient is wanted.
-#[track_caller]
-fn alike(what: &str, loss: impl Fn(&Tensor) -> Tensor, input: &Tensor) {
-    if input.device() != Device::Cpu {
-        return;
-    }
-    let _alone = alone();
-    let kind = input.kind();
-    let (value, gradient) = passed(true, &loss, input);
-    let (expected, expected_gradient) = passed(false, &loss, input);
-    assert_eq!(value.kind(), expected.kind(), "{what}: kind of the value");
-    assert_eq!(gradient.kind(), kind, "{what}: kind of the gradient");
-    let values = if kind == Kind::Double { Kind::Double } else { Kind::Float };
-    assert_close(&format!("{what}: value"), &value, &expected, tolerance(values));
-    let (relative, absolute) = tolerance(kind);
-    let largest = expected_gradient.abs().max().double_value(&[]).min(1.0);
-    // Two steps of the subnormal numbers of Half.
-    let steps = if kind == Kind::Half { 1.2e-7 } else { 0.0 };
-    // Where a gradient is the difference of larger terms, both forms round them.
-    let allowed = (relative, (5.0 * absolute * largest).max(steps));
-    assert_close(&format!("{what}: gradient"), &gradient, &expected_gradient, allowed);
-    let alone = tch::no_grad(|| loss(input)) * 2.5;
-    assert_close(&format!("{what}: value alone"), &alone, &value, (1e-12, 0.0));
-    assert!(is_fused(&loss, input), "{what}: not fused");
-}
 
 /// Sizes around the tiles, the chunks and what several threads share.
 const SIZES: [i64; 6] = [1, 7, 1023, 1025, 16_385, 140_000];

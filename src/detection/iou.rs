@@ -1,7 +1,7 @@
 //! The overlap of boxes: IoU, GIoU, DIoU and CIoU, aligned or pairwise, by one kernel.
 
 use super::boxes::{BoxFormat, check_boxes, product};
-use crate::{Reduction, Result, check, error::unwrap};
+use crate::{Reduction, Result, check, error::unwrap, fused::BoxOverlap};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
@@ -137,6 +137,9 @@ pub fn f_pairwise_iou(
         check::shape_is(NAME, what, boxes, matches!(boxes.size()[..], [_, 4]), "[N, 4]")?;
     }
     check::device(NAME, "boxes2", boxes2, boxes1)?;
+    if let Some(iou) = (BoxOverlap { kind, format }).pairwise(boxes1, boxes2)? {
+        return Ok(iou);
+    }
     let boxes1 = check::accumulated(NAME, "boxes1", boxes1)?;
     let boxes2 = check::in_kind(NAME, "boxes2", boxes2, boxes1.f_kind()?)?;
     let boxes1 = boxes1.f_transpose(0, 1)?.f_unsqueeze(2)?;
@@ -150,6 +153,18 @@ pub fn pairwise_iou(boxes1: &Tensor, boxes2: &Tensor, format: BoxFormat, kind: I
     unwrap(f_pairwise_iou(boxes1, boxes2, format, kind))
 }
 
+/// Checks for boxes (.., 4) in the same places.
+pub(super) fn check_aligned(
+    name: &'static str,
+    [what1, what2]: [&'static str; 2],
+    boxes1: &Tensor,
+    boxes2: &Tensor,
+) -> Result<()> {
+    check_boxes(name, what1, boxes1)?;
+    check::shape(name, what2, boxes2, &boxes1.size())?;
+    check::device(name, what2, boxes2, boxes1)
+}
+
 /// [`f_bbox_iou`] under the caller's name.
 pub(super) fn aligned(
     name: &'static str,
@@ -159,20 +174,30 @@ pub(super) fn aligned(
     format: BoxFormat,
     kind: IouKind,
 ) -> Result<Tensor> {
-    check_boxes(name, what1, boxes1)?;
-    check::shape(name, what2, boxes2, &boxes1.size())?;
-    check::device(name, what2, boxes2, boxes1)?;
+    check_aligned(name, [what1, what2], boxes1, boxes2)?;
+    if let Some(iou) = (BoxOverlap { kind, format }).aligned(boxes1, boxes2)? {
+        return Ok(iou);
+    }
     let boxes1 = check::accumulated(name, what1, boxes1)?;
     let boxes2 = check::in_kind(name, what2, boxes2, boxes1.f_kind()?)?;
     let (boxes1, boxes2) = (boxes1.f_movedim_int(-1, 0)?, boxes2.f_movedim_int(-1, 0)?);
     kernel(boxes1, boxes2, format, kind)
 }
 
-/// The overlap of boxes (4, ..) that broadcast to one another.
+/// What counts as no area, fourfold as areas are in the kernels, and what keeps a diagonal from 0.
+pub(crate) fn limits(kind: Kind) -> (f64, f64) {
+    if kind == Kind::Double { (4e-200, 1e-210) } else { (4e-20, 1e-30) }
+}
+
+/// v by the squared difference of the angles.
+pub(crate) const ASPECT: f64 = 4.0 / (PI * PI);
+
+/// The shortest side in v by the doubled diagonal.
+pub(crate) const THINNEST: f64 = 0.5e-3;
+
+/// The overlap of boxes (4, ..) that broadcast to one another. `fused::BoxOverlap` is its twin.
 fn kernel(boxes1: Tensor, boxes2: Tensor, format: BoxFormat, kind: IouKind) -> Result<Tensor> {
-    // What counts as no area, fourfold as areas are below, and what keeps a diagonal from 0.
-    let (empty, tiny) =
-        if boxes1.f_kind()? == Kind::Double { (4e-200, 1e-210) } else { (4e-20, 1e-30) };
+    let (empty, tiny) = limits(boxes1.f_kind()?);
     let Sides { size1, size2, start, end } = Sides::new(boxes1, boxes2, format)?;
 
     // Along an axis, with both = w1 + w2 and apart = |Δx1| + |Δx2|, the overlap is half of
@@ -207,7 +232,7 @@ fn kernel(boxes1: Tensor, boxes2: Tensor, format: BoxFormat, kind: IouKind) -> R
         return Ok(diou);
     }
 
-    let floor = diagonal.f_detach()?.f_sqrt()?.f_mul_scalar(0.5e-3)?;
+    let floor = diagonal.f_detach()?.f_sqrt()?.f_mul_scalar(THINNEST)?;
     drop((hull, distance, diagonal));
     let turn = aspect(size2, &floor)?.f_sub(&aspect(size1, &floor)?)?.f_square()?;
     drop(floor);
@@ -227,11 +252,10 @@ fn quotient(numerator: &Tensor, denominator: &Tensor, empty: f64) -> Result<Tens
 
 /// -α v by the squared difference of the angles, `turn`.
 fn minus_alpha(turn: &Tensor, iou: &Tensor, tiny: f64) -> Result<Tensor> {
-    const SCALE: f64 = 4.0 / (PI * PI);
-    let mut v = turn.f_mul_scalar(SCALE)?;
+    let mut v = turn.f_mul_scalar(ASPECT)?;
     let mut rest = iou.f_rsub_scalar(1.0)?;
     let _ = rest.f_clamp_min_(tiny)?.f_add_(&v)?;
-    Ok(v.f_div_(&rest)?.f_mul_scalar_(-SCALE)?)
+    Ok(v.f_div_(&rest)?.f_mul_scalar_(-ASPECT)?)
 }
 
 /// What the kinds are made of; the first dimension is the axes x and y.

@@ -1,27 +1,62 @@
 //! The losses 1 - IoU, 1 - GIoU, 1 - DIoU and 1 - CIoU of predicted boxes.
 
-use super::{BoxFormat, IouKind, iou::aligned};
+use super::{
+    BoxFormat, IouKind,
+    iou::{aligned, check_aligned},
+};
 use crate::{
     MeanOver, Reduction, Result, check,
+    fused::{BoxOverlap, Denominator},
     loss::{named_loss, weighted_loss},
-    reduce::{reduce, weights},
+    reduce::{Kept, reduce, weights},
 };
 use tch::Tensor;
 
 /// `1 - X`, reduced: what the losses below do.
-fn iou_loss(
+#[derive(Clone, Copy)]
+struct IouLoss {
     name: &'static str,
     kind: IouKind,
     format: BoxFormat,
     reduction: Reduction,
-    [input, target]: [&Tensor; 2],
-    weight: Option<&Tensor>,
-) -> Result<Tensor> {
-    check::reduction(name, reduction)?;
-    let iou = aligned(name, ["input", "target"], input, target, format, kind)?;
-    let loss = iou.f_rsub_scalar(1.0)?;
-    let weight = weights(name, [weight], &loss)?;
-    reduce(loss, weight.as_ref(), MeanOver::Weights, reduction)
+}
+
+impl IouLoss {
+    const BOXES: [&str; 2] = ["input", "target"];
+
+    fn compute(self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        check::reduction(self.name, self.reduction)?;
+        check_aligned(self.name, Self::BOXES, input, target)?;
+        match self.fused(input, target, weight)? {
+            Some(loss) => Ok(loss),
+            None => self.composed(input, target, weight),
+        }
+    }
+
+    fn fused(
+        self,
+        input: &Tensor,
+        target: &Tensor,
+        weight: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let denominator = match self.reduction {
+            Reduction::Mean => Denominator::Weights,
+            Reduction::Sum => Denominator::One,
+            _ => return Ok(None),
+        };
+        let overlap = BoxOverlap { kind: self.kind, format: self.format };
+        let (kept, kept_weight) = (Kept::of(target), weight.map(Kept::of));
+        overlap.loss([input, target], weight, denominator, move |input| {
+            self.composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
+        })
+    }
+
+    fn composed(self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        let iou = aligned(self.name, Self::BOXES, input, target, self.format, self.kind)?;
+        let loss = iou.f_rsub_scalar(1.0)?;
+        let weight = weights(self.name, [weight], &loss)?;
+        reduce(loss, weight.as_ref(), MeanOver::Weights, self.reduction)
+    }
 }
 
 macro_rules! iou_losses {
@@ -83,8 +118,8 @@ macro_rules! iou_losses {
                 weight: Option<&Tensor>,
             ) -> Result<Tensor> {
                 let Self { format, reduction } = *self;
-                let boxes = [input, target];
-                iou_loss(stringify!($loss), IouKind::$kind, format, reduction, boxes, weight)
+                let (name, kind) = (stringify!($loss), IouKind::$kind);
+                IouLoss { name, kind, format, reduction }.compute(input, target, weight)
             }
         }
 

@@ -12,6 +12,7 @@ use crate::loss::{Entry, option_enum};
 
 pub use anchors::Anchors;
 pub use boxes::BoxFormat;
+pub(crate) use iou::{ASPECT, THINNEST, limits};
 pub use iou::{IouKind, bbox_iou, f_bbox_iou, f_pairwise_iou, pairwise_iou};
 pub use iou_loss::{CIoULoss, DIoULoss, GIoULoss, IoULoss};
 pub use nms::{batched_nms, f_batched_nms, f_nms, nms};

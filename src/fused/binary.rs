@@ -1,8 +1,8 @@
 //! Binary cross entropy and focal loss of logits.
 
 use super::{
-    data::{Computed, Numbers, Part, Spread, TILE},
-    node::{Pass, record},
+    data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, ranges, tiles},
+    node::{Pass, record, room},
     parallel,
     real::{Real, sum},
     simd::{self, Kernel, Madd},
@@ -68,9 +68,6 @@ impl BinaryCrossEntropy<'_> {
     }
 }
 
-/// Elements of one piece of work.
-const CHUNK: usize = 16 * TILE;
-
 #[derive(Clone, Copy)]
 struct Data<'a> {
     logits: Numbers<'a>,
@@ -87,7 +84,7 @@ impl Data<'_> {
         denominator: Denominator,
         wanted: bool,
     ) -> Result<Pass> {
-        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let mut gradient = room(input, wanted)?;
         let elements = self.logits.len();
         let denominator = match denominator {
             Denominator::One => 1.0,
@@ -96,15 +93,9 @@ impl Data<'_> {
         };
         // Where nothing counts the sum is 0 too.
         let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
-        let parts: Vec<Option<Part<'_>>> = match gradient.as_mut().and_then(Part::of) {
-            Some(part) => part.split(CHUNK).into_iter().map(Some).collect(),
-            None => (0..elements.div_ceil(CHUNK)).map(|_| None).collect(),
-        };
-        let chunks = parts.into_iter().enumerate();
-        let sums = parallel::map(chunks, elements, |(chunk, part)| {
-            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
-            self.chunk::<T>(range, part, scale)
-        });
+        let chunks = pieces(elements, CHUNK, gradient.as_mut());
+        let sums =
+            parallel::map(chunks, elements, |(range, part)| self.chunk::<T>(range, part, scale));
         let total: f64 = sums.iter().sum();
         let value = Tensor::from(total * scale).f_to_kind(T::KIND)?;
         Ok(Pass { value, gradient })
@@ -118,8 +109,7 @@ impl Data<'_> {
                 weight.sum() * (elements / weight.length()) as f64
             });
         }
-        let sums = parallel::map(0..elements.div_ceil(CHUNK), elements / 4, |chunk| {
-            let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(elements);
+        let sums = parallel::map(ranges(elements, CHUNK), elements / 4, |range| {
             simd::run(Count::<T> { data: *self, range, real: std::marker::PhantomData })
         });
         sums.iter().sum()
@@ -221,11 +211,6 @@ impl Data<'_> {
     }
 }
 
-fn tiles(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(TILE).map(move |start| start..(start + TILE).min(end))
-}
-
 struct Count<'a, T> {
     data: Data<'a>,
     range: Range<usize>,
@@ -239,7 +224,7 @@ impl<T: Computed> Kernel for Count<'_, T> {
     fn run<M: Madd>(self) -> f64 {
         let mut buffers = Buffers::<T>::new();
         let mut total = 0.0;
-        for tile in tiles(self.range) {
+        for tile in tiles(self.range, TILE) {
             let (_, weight) = self.data.counts(&tile, &mut buffers.target, &mut buffers.weight);
             total += weight.map_or(tile.len() as f64, |weight| sum(weight));
         }
@@ -263,65 +248,61 @@ impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {
         let formula = self.data.formula;
         let smoothing = T::of(formula.label_smoothing);
         let half_smoothing = T::of(formula.label_smoothing / 2.0);
-        let alpha = formula.alpha.map(|alpha| (T::of(2.0 * alpha - 1.0), T::of(1.0 - alpha)));
+        // No branch in the loop below, or it would not vectorise.
+        let (steep, level) = match formula.alpha {
+            Some(alpha) => (T::of(2.0 * alpha - 1.0), T::of(1.0 - alpha)),
+            None => (T::ZERO, T::ONE),
+        };
         let gamma = T::of(formula.gamma);
         let scale = T::of(self.scale);
-        let two = T::of(2.0);
+        let (two, half) = (T::of(2.0), T::of(0.5));
 
         let mut buffers = Buffers::<T>::new();
+        let ones = [T::ONE; TILE];
         let (mut logits, mut to) = ([T::ZERO; TILE], [T::ZERO; TILE]);
         let (mut losses, mut slopes) = ([T::ZERO; TILE], [T::ZERO; TILE]);
         let mut total = 0.0;
         let start = self.range.start;
-        for tile in tiles(self.range) {
+        for tile in tiles(self.range, TILE) {
             let length = tile.len();
             let x = &self.data.logits.read(tile.clone(), &mut logits)[..length];
             let (y, weight) = self.data.counts(&tile, &mut buffers.target, &mut buffers.weight);
             let y = &y[..length];
             let losses = &mut losses[..length];
             let slopes = &mut slopes[..length];
-            let pos_weight = self.data.pos_weight.as_ref();
-            let pos_weight = pos_weight
-                .map(|spread| &spread.read(tile.clone(), &mut buffers.pos_weight)[..length]);
+            let pos_weight = match &self.data.pos_weight {
+                Some(spread) => spread.read(tile.clone(), &mut buffers.pos_weight),
+                None => &ones,
+            };
+            let pos_weight = &pos_weight[..length];
             for i in 0..length {
-                // The margin is the logit of the less likely class: nothing cancels, however small.
                 let (x, t) = (x[i], y[i] - y[i] * smoothing + half_smoothing);
-                let likely = t.round();
-                let sign = T::ONE - two * likely;
-                let share = (t - likely).abs();
-                let margin = x * sign;
                 let e = (-x.abs()).exp::<M>();
                 let log = e.ln_1p::<M>();
                 let larger = T::ONE / (T::ONE + e);
                 let smaller = e * larger;
-                let negative = margin < T::ZERO;
-                let miss_hard = if negative { smaller } else { larger };
-                let hit_hard = if negative { larger } else { smaller };
-                let (mut loss, mut slope) = match pos_weight {
-                    None => {
-                        (margin.max(T::ZERO) + log - margin * share, sign * (miss_hard - share))
-                    }
-                    Some(pos_weight) => {
-                        let positive = pos_weight[i] * t;
-                        let (p, q) =
-                            if x < T::ZERO { (smaller, larger) } else { (larger, smaller) };
-                        let down = (-x).max(T::ZERO) + log;
-                        let up = x.max(T::ZERO) + log;
-                        (positive * down + (T::ONE - t) * up, (T::ONE - t) * p - positive * q)
-                    }
-                };
+                // Sums of terms of one sign: nothing cancels, however small.
+                let (p, q) = if x < T::ZERO { (smaller, larger) } else { (larger, smaller) };
+                let positive = pos_weight[i] * t;
+                let negative = T::ONE - t;
+                let mut loss =
+                    positive * ((-x).max(T::ZERO) + log) + negative * (x.max(T::ZERO) + log);
+                let mut slope = negative * p - positive * q;
                 if P::FOCAL {
-                    let miss = (miss_hard + share * (hit_hard - miss_hard)).max(T::TINY);
+                    // 1 - p_t from the probability of the less likely class, and the share that the target leaves it.
+                    let likely = t > half;
+                    let sign = if likely { -T::ONE } else { T::ONE };
+                    let share = if likely { negative } else { t };
+                    let (less, more) = if likely { (q, p) } else { (p, q) };
+                    let miss = (less + share * (more - less)).max(T::TINY);
                     let factor = P::power::<T, M>(miss, gamma);
-                    let relative = sign * (miss_hard / miss) * hit_hard * (T::ONE - two * share);
+                    let relative = sign * (less / miss) * more * (T::ONE - two * share);
                     slope = factor * (slope + gamma * loss * relative);
                     loss = factor * loss;
                 }
-                if let Some((steep, level)) = alpha {
-                    let alpha = t.madd::<M>(steep, level);
-                    loss = alpha * loss;
-                    slope = alpha * slope;
-                }
+                let alpha = t.madd::<M>(steep, level);
+                loss = alpha * loss;
+                slope = alpha * slope;
                 losses[i] = loss;
                 slopes[i] = slope * scale;
             }

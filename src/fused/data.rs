@@ -1,13 +1,44 @@
 //! The numbers of tensors as slices, and the tiles that kernels read and write.
 #![allow(unsafe_code)] // slices of tensors' memory
 
-use super::real::Real;
+use super::{
+    parallel,
+    real::{Real, sum},
+};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use std::{ffi::c_void, marker::PhantomData, ops::Range, slice};
 use tch::{Device, Kind, Tensor};
 
 /// How many elements a kernel works on at once: a few such tiles stay in the first cache.
 pub(super) const TILE: usize = 1024;
+
+/// How many elements are one piece of work.
+pub(super) const CHUNK: usize = 16 * TILE;
+
+/// Parts of a range of `length` elements, the last one shorter.
+pub(super) fn tiles(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(length).map(move |start| start..(start + length).min(end))
+}
+
+/// Ranges of `length` elements, the last one shorter.
+pub(super) fn ranges(
+    elements: usize,
+    length: usize,
+) -> impl ExactSizeIterator<Item = Range<usize>> + Send {
+    let count = elements.div_ceil(length);
+    (0..count).map(move |i| i * length..((i + 1) * length).min(elements))
+}
+
+/// [`ranges`], and the part of the gradient that belongs to each, if there is one.
+pub(super) fn pieces<'a>(
+    elements: usize,
+    length: usize,
+    gradient: Option<&'a mut Tensor>,
+) -> impl ExactSizeIterator<Item = (Range<usize>, Option<Part<'a>>)> + Send {
+    let mut parts = gradient.and_then(Part::of).map(|part| part.split(length).into_iter());
+    ranges(elements, length).map(move |range| (range, parts.as_mut().and_then(Iterator::next)))
+}
 
 /// Whether a tensor is dense and contiguous on the CPU.
 pub(super) fn is_plain(tensor: &Tensor) -> bool {
@@ -374,13 +405,11 @@ impl<'a> Spread<'a> {
 
     /// The sum of all numbers, each once.
     pub(super) fn sum(&self) -> f64 {
-        let mut buffer = [0.0f64; TILE];
         let length = self.numbers.len();
-        let mut total = 0.0;
-        for start in (0..length).step_by(TILE) {
-            let range = start..(start + TILE).min(length);
-            total += self.numbers.read(range, &mut buffer).iter().sum::<f64>();
-        }
-        total
+        let sums = parallel::map(ranges(length, CHUNK), length / 4, |range| {
+            let mut buffer = [0.0f64; TILE];
+            tiles(range, TILE).map(|tile| sum(self.numbers.read(tile, &mut buffer))).sum::<f64>()
+        });
+        sums.iter().sum()
     }
 }

@@ -1,7 +1,7 @@
 //! Losses in one pass over memory: value and gradient computed together by kernels in Rust, hung on libtorch's graph.
 //!
 //! libtorch walks memory once for each operation of a composed loss, forwards and backwards. Here a loss reads its input once and
-//! writes the gradient, which [`autograd`](crate::autograd) hands out at the backward. It is used by itself where it applies:
+//! writes the gradient, which [`autograd`] hands out at the backward. It is used by itself where it applies:
 //! dense contiguous `Float`, `Double`, `Half` and `BFloat16` tensors on the CPU, a reduced loss, and no gradient of the target or a
 //! weight. Elsewhere, and where a graph of the gradient is asked for, the loss is composed of libtorch's operations.
 //!
@@ -9,17 +9,25 @@
 //! the instructions (AVX-512, AVX2, NEON or none) are chosen when the program runs.
 
 mod binary;
+mod boxes;
 mod data;
+mod elementwise;
 mod node;
 mod overlap;
 mod parallel;
 mod real;
 mod simd;
 mod softmax;
+mod total_variation;
 
 pub(crate) use binary::{BinaryCrossEntropy, Denominator, Formula};
+pub(crate) use boxes::BoxOverlap;
+pub(crate) use elementwise::{
+    Absolute, BalancedL1, Charbonnier, Huber, LogCosh, Quantile, SmoothL1, Squared, of_error,
+};
 pub(crate) use overlap::{Activation, OverlapSums, Sums};
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
+pub(crate) use total_variation::Variation;
 
 use crate::{autograd, check};
 use std::sync::{

@@ -4,12 +4,23 @@ use crate::{
     LossError, Result,
     autograd::{self, Context, Function, Grad},
 };
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// A loss and, if it was wanted, its gradient.
 pub(super) struct Pass {
     pub(super) value: Tensor,
     pub(super) gradient: Option<Tensor>,
+}
+
+/// Room for the gradient of `input`, if it is wanted.
+///
+/// In `Float` for an input in `Half`, which is too narrow for a gradient that is yet to be multiplied by the loss's own.
+pub(super) fn room(input: &Tensor, wanted: bool) -> Result<Option<Tensor>> {
+    Ok(match input.f_kind()? {
+        _ if !wanted => None,
+        Kind::Half => Some(Tensor::f_empty(input.size(), (Kind::Float, input.device()))?),
+        _ => Some(input.f_empty_like()?),
+    })
 }
 
 /// The value of `pass` as part of `input`'s graph. `composed` is the same loss of libtorch's operations, of the same `constants`.
@@ -27,7 +38,8 @@ pub(super) fn record<'a>(
     }
     let Pass { value, gradient } = pass(true)?;
     let constants = constants.into_iter().flatten().map(Tensor::shallow_clone).collect();
-    let node = Node { value: Some(value), gradient, constants, composed: Box::new(composed) };
+    let (value, kind, composed) = (Some(value), input.f_kind()?, Box::new(composed));
+    let node = Node { value, gradient, kind, constants, composed };
     Ok(autograd::f_apply(node, &[input])?.remove(0))
 }
 
@@ -36,6 +48,8 @@ type Composed = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send>;
 struct Node {
     value: Option<Tensor>,
     gradient: Option<Tensor>,
+    /// Of the input.
+    kind: Kind,
     /// Until they are saved, with their versions: the composed form must not find them changed.
     constants: Vec<Tensor>,
     composed: Composed,
@@ -69,12 +83,12 @@ impl Function for Node {
         let outer = outer.detach();
         if context.keeps_graph() {
             let gradient = self.gradient.as_ref().ok_or(FREED)?;
-            return Ok(vec![Some(gradient.f_mul(&outer)?)]);
+            return Ok(vec![Some(gradient.f_mul(&outer)?.f_to_kind(self.kind)?)]);
         }
         let mut gradient = self.gradient.take().ok_or(FREED)?;
         if outer.f_double_value(&[])? != 1.0 {
             let _ = gradient.f_mul_(&outer)?;
         }
-        Ok(vec![Some(gradient)])
+        Ok(vec![Some(gradient.f_to_kind(self.kind)?)])
     }
 }

@@ -483,11 +483,20 @@ impl<T: Computed> Kernel for SumTile<'_, '_, T> {
             let p = &mut scores[c * length..(c + 1) * length];
             let y = &data.target_of(image, c, &range, class, buffer)[..length];
             let (hit, actual) = (&mut first[..length], &mut second[..length]);
-            for i in 0..length {
-                let weighted = p[i] * counts[i];
-                hit[i] = weighted * y[i];
-                actual[i] = counts[i] * if data.squared { y[i] * y[i] } else { y[i] };
-                p[i] = if data.squared { weighted * p[i] } else { weighted };
+            if data.squared {
+                for i in 0..length {
+                    let weighted = p[i] * counts[i];
+                    hit[i] = weighted * y[i];
+                    actual[i] = counts[i] * y[i] * y[i];
+                    p[i] = weighted * p[i];
+                }
+            } else {
+                for i in 0..length {
+                    let weighted = p[i] * counts[i];
+                    hit[i] = weighted * y[i];
+                    actual[i] = counts[i] * y[i];
+                    p[i] = weighted;
+                }
             }
             found.tp[c] += sum(hit);
             found.predicted[c] += sum(p);
@@ -521,6 +530,11 @@ impl<T: Computed> Kernel for GradientTile<'_, '_, T> {
         data.probabilities::<T, M>(image, &range, scratch);
         let Scratch { scores, class, counts, target: buffer, first, second } = scratch;
         let counts = &counts[..length];
+        // The gradient of p[c] but for the target: a number, and another times p[c].
+        let even = |c: usize| match data.squared {
+            true => (T::ZERO, two * of_predicted[c]),
+            false => (of_predicted[c], T::ZERO),
+        };
         // Σ_c p[c] times the gradient of p[c], for softmax.
         let inner = &mut first[..length];
         inner.fill(T::ZERO);
@@ -528,26 +542,32 @@ impl<T: Computed> Kernel for GradientTile<'_, '_, T> {
             for c in 0..data.classes {
                 let p = &scores[c * length..(c + 1) * length];
                 let y = &data.target_of(image, c, &range, class, buffer)[..length];
-                let (tp, predicted) = (of_tp[c], of_predicted[c]);
+                let (tp, (level, steep)) = (of_tp[c], even(c));
                 for i in 0..length {
-                    let even = if data.squared { two * predicted * p[i] } else { predicted };
-                    inner[i] += p[i] * (tp * y[i] + even);
+                    inner[i] += p[i] * (tp * y[i] + level + steep * p[i]);
                 }
             }
         }
         for c in 0..data.classes {
             let p = &scores[c * length..(c + 1) * length];
             let y = &data.target_of(image, c, &range, class, buffer)[..length];
-            let (tp, predicted) = (of_tp[c], of_predicted[c]);
+            let (tp, (level, steep)) = (of_tp[c], even(c));
             let out = &mut second[..length];
             for i in 0..length {
-                let even = if data.squared { two * predicted * p[i] } else { predicted };
-                let slope = counts[i] * (tp * y[i] + even - inner[i]);
-                out[i] = match data.activation {
-                    Activation::None => slope,
-                    Activation::Softmax => slope * p[i],
-                    Activation::Sigmoid => slope * p[i] * (T::ONE - p[i]),
-                };
+                out[i] = counts[i] * (tp * y[i] + level + steep * p[i] - inner[i]);
+            }
+            match data.activation {
+                Activation::None => {}
+                Activation::Softmax => {
+                    for i in 0..length {
+                        out[i] *= p[i];
+                    }
+                }
+                Activation::Sigmoid => {
+                    for i in 0..length {
+                        out[i] *= p[i] * (T::ONE - p[i]);
+                    }
+                }
             }
             // SAFETY: these pixels are this tile's.
             unsafe { to.write(data.start_of(image, c, range.start), out) };

@@ -5,7 +5,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 use tch::Kind;
 
 /// `f32` or `f64`.
-pub(super) trait Real:
+pub(crate) trait Real:
     Copy
     + Send
     + Sync
@@ -30,7 +30,6 @@ pub(super) trait Real:
     fn to_f64(self) -> f64;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
-    fn round(self) -> Self;
     /// The larger; `other` where `self` is NaN.
     fn max(self, other: Self) -> Self;
     /// The smaller; `other` where `self` is NaN.
@@ -43,6 +42,8 @@ pub(super) trait Real:
     fn ln<M: Madd>(self) -> Self;
     /// `ln(1 + self)` for `self` in [0, 1], to the last bits however small.
     fn ln_1p<M: Madd>(self) -> Self;
+    /// The arc tangent.
+    fn atan<M: Madd>(self) -> Self;
 }
 
 /// `artanh(s) / s` as a polynomial in `s²` up to 1/9, relative error 4e-9.
@@ -80,10 +81,6 @@ impl Real for f32 {
     #[inline(always)]
     fn sqrt(self) -> f32 {
         self.sqrt()
-    }
-    #[inline(always)]
-    fn round(self) -> f32 {
-        self.round_ties_even()
     }
     #[inline(always)]
     fn max(self, other: f32) -> f32 {
@@ -143,6 +140,38 @@ impl Real for f32 {
         let s = self / (self + 2.0);
         2.0 * s * artanh_ratio::<M>(s * s)
     }
+
+    /// `π/2 - atan(1/x)` above 1, and a polynomial of relative error 3e-8 below.
+    #[inline(always)]
+    fn atan<M: Madd>(self) -> f32 {
+        const P: [f32; 9] = [
+            -0.333_333_3,
+            0.199_997_4,
+            -0.142_785_68,
+            0.110_337_645,
+            -0.086_568_8,
+            0.062_501_69,
+            -0.035_871_54,
+            0.013_507_771,
+            -0.002_386_997_2,
+        ];
+        let x = self.abs();
+        let steep = x > 1.0;
+        let x = if steep { 1.0 / x } else { x };
+        let square = x * x;
+        let mut sum = P[8];
+        sum = M::f32(sum, square, P[7]);
+        sum = M::f32(sum, square, P[6]);
+        sum = M::f32(sum, square, P[5]);
+        sum = M::f32(sum, square, P[4]);
+        sum = M::f32(sum, square, P[3]);
+        sum = M::f32(sum, square, P[2]);
+        sum = M::f32(sum, square, P[1]);
+        sum = M::f32(sum, square, P[0]);
+        let angle = M::f32(sum * square, x, x);
+        let angle = if steep { std::f32::consts::FRAC_PI_2 - angle } else { angle };
+        angle.copysign(self)
+    }
 }
 
 impl Real for f64 {
@@ -168,10 +197,6 @@ impl Real for f64 {
         self.sqrt()
     }
     #[inline(always)]
-    fn round(self) -> f64 {
-        self.round_ties_even()
-    }
-    #[inline(always)]
     fn max(self, other: f64) -> f64 {
         if self > other { self } else { other }
     }
@@ -195,6 +220,17 @@ impl Real for f64 {
     fn ln_1p<M: Madd>(self) -> f64 {
         self.ln_1p()
     }
+    #[inline(always)]
+    fn atan<M: Madd>(self) -> f64 {
+        self.atan()
+    }
+}
+
+/// -1, 0 or 1
+#[inline(always)]
+pub(super) fn sign<T: Real>(x: T) -> T {
+    let up = if x > T::ZERO { T::ONE } else { T::ZERO };
+    if x < T::ZERO { -T::ONE } else { up }
 }
 
 /// The sum of a slice, in an order that does not depend on the instructions used.
@@ -272,6 +308,18 @@ mod tests {
         let normal = || (1..170_000).map(|i| (i as f32 * 1e-3 - 85.0005).exp());
         assert!(worst(normal(), <f32 as Real>::ln::<Fused>, f64::ln) < 4.0 * ULP);
         assert!(worst(normal(), <f32 as Real>::ln::<Plain>, f64::ln) < 4.0 * ULP);
+        let slopes = || (-200_000..200_000).map(|i| (i as f32 * 2e-4 + 1e-5).sinh());
+        assert!(worst(slopes(), <f32 as Real>::atan::<Fused>, f64::atan) < 1.5 * ULP);
+        assert!(worst(slopes(), <f32 as Real>::atan::<Plain>, f64::atan) < 1.5 * ULP);
+    }
+
+    #[test]
+    fn the_ends_of_the_arc_tangent() {
+        const RIGHT: f32 = std::f32::consts::FRAC_PI_2;
+        assert_eq!(<f32 as Real>::atan::<Fused>(0.0), 0.0);
+        assert_eq!(<f32 as Real>::atan::<Fused>(f32::INFINITY), RIGHT);
+        assert_eq!(<f32 as Real>::atan::<Fused>(f32::NEG_INFINITY), -RIGHT);
+        assert!(<f32 as Real>::atan::<Fused>(f32::NAN).is_nan());
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(super) trait Kernel {
 }
 
 /// `a b + c`, rounded once where the machine has an instruction for it.
-pub(super) trait Madd {
+pub(crate) trait Madd {
     fn f32(a: f32, b: f32, c: f32) -> f32;
     fn f64(a: f64, b: f64, c: f64) -> f64;
 }

@@ -4,7 +4,7 @@
 use super::{
     binary::Denominator,
     data::{Computed, Numbers, Shared, Spread, TILE},
-    node::{Pass, record},
+    node::{Pass, record, room},
     parallel,
     real::{Real, dot, largest, sum},
     simd::{self, Kernel, Madd},
@@ -189,7 +189,7 @@ impl<'a> Data<'a> {
     }
 
     fn pass<T: Computed>(self, input: &Tensor, denominator: f64, wanted: bool) -> Result<Pass> {
-        let mut gradient = if wanted { Some(input.f_empty_like()?) } else { None };
+        let mut gradient = room(input, wanted)?;
         let to = gradient.as_mut().map(Shared::of);
         // Where nothing counts the sum is 0 too.
         let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };

@@ -1,7 +1,10 @@
 //! Total variation.
 
 use super::extractor::images;
-use crate::{MeanOver, Reduction, Result, check, error::unwrap, loss::named_loss, reduce::reduce};
+use crate::{
+    MeanOver, Reduction, Result, check, error::unwrap, fused::Variation, loss::named_loss,
+    reduce::reduce,
+};
 use tch::{Kind, Tensor};
 
 /// Which differences are summed, and how.
@@ -128,6 +131,40 @@ impl TotalVariationLoss {
         check::reduction(NAME, self.reduction)?;
         check::above_zero(NAME, "beta", self.beta)?;
         check::above_zero(NAME, "eps", self.eps)?;
+        match self.fused(input)? {
+            Some(loss) => Ok(loss),
+            None => self.composed(input),
+        }
+    }
+
+    fn fused(&self, input: &Tensor) -> Result<Option<Tensor>> {
+        let &[images, channels, height, width] = input.size().as_slice() else { return Ok(None) };
+        let images = match self.reduction {
+            Reduction::Mean => images,
+            Reduction::Sum => 1,
+            _ => return Ok(None),
+        };
+        let scale = |differences: i64| {
+            let each = if self.per_pixel { (channels * differences).max(1) } else { 1 };
+            1.0 / (images.max(1) * each) as f64
+        };
+        let variation = match self.form {
+            TotalVariation::Anisotropic => Variation::Anisotropic {
+                right: scale(height * (width - 1)),
+                below: scale((height - 1) * width),
+            },
+            TotalVariation::Isotropic => Variation::Isotropic {
+                beta: self.beta,
+                eps: self.eps,
+                scale: scale((height - 1) * (width - 1)),
+            },
+        };
+        let loss = self.clone();
+        variation.loss(input, move |input| loss.composed(input))
+    }
+
+    fn composed(&self, input: &Tensor) -> Result<Tensor> {
+        const NAME: &str = "TotalVariationLoss";
         let x = images(NAME, "input", input, None)?;
         let size = x.size();
         let (height, width) = (size[2], size[3]);

@@ -3,6 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
+    fused::{BalancedL1, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -90,6 +91,10 @@ impl BalancedL1Loss {
         self
     }
 
+    fn b(&self) -> f64 {
+        (self.gamma / self.alpha).exp_m1()
+    }
+
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "BalancedL1Loss";
         let Self { alpha, gamma, beta, reduction } = *self;
@@ -103,8 +108,23 @@ impl BalancedL1Loss {
             gamma > 0.0 && gamma <= 80.0 * alpha,
             "in (0, 80 alpha]",
         )?;
+        let b = self.b();
+        let loss = self.clone();
+        of_error(
+            BalancedL1 { alpha, beta, gamma, b },
+            input,
+            target,
+            weight,
+            reduction,
+            move |input, target, weight| loss.composed(input, target, weight),
+        )
+    }
+
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "BalancedL1Loss";
+        let Self { alpha, gamma, beta, reduction } = *self;
+        let b = self.b();
         let (input, target) = pair(NAME, input, target)?;
-        let b = (gamma / alpha).exp_m1();
 
         // The curve of min(d, β), then a line: no branch has to be chosen, nor its gradient masked.
         let error = input.f_sub(&target)?.f_abs()?;

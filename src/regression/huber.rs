@@ -1,8 +1,9 @@
 //! Huber and smooth L1: squared small errors, absolute large ones.
 
-use super::{elementwise, fused, pair};
+use super::{elementwise, native, pair};
 use crate::{
     Reduction, Result, check,
+    fused::{Huber, SmoothL1, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -73,8 +74,21 @@ impl HuberLoss {
         const NAME: &str = "HuberLoss";
         check::reduction(NAME, self.reduction)?;
         check::above_zero(NAME, "delta", self.delta)?;
+        let loss = self.clone();
+        of_error(
+            Huber { delta: self.delta },
+            input,
+            target,
+            weight,
+            self.reduction,
+            move |input, target, weight| loss.composed(input, target, weight),
+        )
+    }
+
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "HuberLoss";
         let (input, target) = pair(NAME, input, target)?;
-        fused(NAME, &input, weight, self.reduction, |reduction| {
+        native(NAME, &input, weight, self.reduction, |reduction| {
             input.f_huber_loss(&target, reduction, self.delta)
         })
     }
@@ -150,11 +164,24 @@ impl SmoothL1Loss {
         const NAME: &str = "SmoothL1Loss";
         check::reduction(NAME, self.reduction)?;
         check::at_least_zero(NAME, "beta", self.beta)?;
+        let loss = self.clone();
+        of_error(
+            SmoothL1 { beta: self.beta },
+            input,
+            target,
+            weight,
+            self.reduction,
+            move |input, target, weight| loss.composed(input, target, weight),
+        )
+    }
+
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "SmoothL1Loss";
         let (input, target) = pair(NAME, input, target)?;
         if self.beta == 0.0 {
             return elementwise(NAME, input.f_sub(&target)?.f_abs()?, weight, self.reduction);
         }
-        fused(NAME, &input, weight, self.reduction, |reduction| {
+        native(NAME, &input, weight, self.reduction, |reduction| {
             input.f_smooth_l1_loss(&target, reduction, self.beta)
         })
     }

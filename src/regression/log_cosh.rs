@@ -3,6 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
+    fused::{LogCosh, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -65,6 +66,14 @@ impl LogCoshLoss {
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "LogCoshLoss";
         check::reduction(NAME, self.reduction)?;
+        let loss = self.clone();
+        of_error(LogCosh {}, input, target, weight, self.reduction, move |input, target, weight| {
+            loss.composed(input, target, weight)
+        })
+    }
+
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "LogCoshLoss";
         let (input, target) = pair(NAME, input, target)?;
         // log cosh d = d - log sigmoid(2 d) - log 2, negated until the end.
         let error = input.f_sub(&target)?;

@@ -76,7 +76,7 @@ fn elementwise(
 }
 
 /// A loss of libtorch's own, which reduces it in one pass where nothing is weighted.
-fn fused(
+fn native(
     loss: &'static str,
     input: &Tensor,
     weight: Option<&Tensor>,

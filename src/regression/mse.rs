@@ -1,8 +1,9 @@
 //! Mean squared error and its root.
 
-use super::{fused, pair, root};
+use super::{native, pair, root};
 use crate::{
     MeanOver, Reduction, Result, check,
+    fused::{Squared, of_error},
     loss::{named_loss, weighted_loss},
     reduce::{ratio, reduce, weights},
 };
@@ -64,10 +65,7 @@ impl MseLoss {
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "MseLoss";
         check::reduction(NAME, self.reduction)?;
-        let (input, target) = pair(NAME, input, target)?;
-        fused(NAME, &input, weight, self.reduction, |reduction| {
-            input.f_mse_loss(&target, reduction)
-        })
+        reduced(NAME, input, target, weight, self.reduction)
     }
 }
 
@@ -76,6 +74,20 @@ weighted_loss!(MseLoss);
 named_loss! {
     MseLoss: "mse", Values => Dense, "torch.nn.MSELoss", [reduction],
     aliases ["l2", "mean_squared_error"],
+}
+
+/// Squared errors, reduced.
+fn reduced(
+    name: &'static str,
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    of_error(Squared {}, input, target, weight, reduction, move |input, target, weight| {
+        let (input, target) = pair(name, input, target)?;
+        native(name, &input, weight, reduction, |reduction| input.f_mse_loss(&target, reduction))
+    })
 }
 
 /// Root mean squared error (RMSE).
@@ -157,12 +169,10 @@ impl RmseLoss {
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "RmseLoss";
         check::reduction(NAME, self.reduction)?;
-        let (input, target) = pair(NAME, input, target)?;
         if !self.per_sample {
-            return root(&fused(NAME, &input, weight, Reduction::Mean, |reduction| {
-                input.f_mse_loss(&target, reduction)
-            })?);
+            return root(&reduced(NAME, input, target, weight, Reduction::Mean)?);
         }
+        let (input, target) = pair(NAME, input, target)?;
         check::shape_is(NAME, "input", &input, input.dim() > 0, "[N, ..]")?;
         let samples = input.size()[0];
         let each: i64 = input.size()[1..].iter().product();

@@ -3,6 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
+    fused::{Quantile, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -69,6 +70,19 @@ impl QuantileLoss {
         const NAME: &str = "QuantileLoss";
         check::reduction(NAME, self.reduction)?;
         check::fraction(NAME, "quantile", self.quantile)?;
+        let loss = self.clone();
+        of_error(
+            Quantile { slant: 0.5 - self.quantile },
+            input,
+            target,
+            weight,
+            self.reduction,
+            move |input, target, weight| loss.composed(input, target, weight),
+        )
+    }
+
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "QuantileLoss";
         let (input, target) = pair(NAME, input, target)?;
         // ½ |d| + (½ - q) d: two sums, where a maximum would need masks for its gradient.
         let error = input.f_sub(&target)?;

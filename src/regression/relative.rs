@@ -1,6 +1,6 @@
 //! Errors relative to the size of the target: MAPE and MSLE.
 
-use super::{elementwise, fused, pair};
+use super::{elementwise, native, pair};
 use crate::{
     Reduction, Result, check,
     loss::{named_loss, weighted_loss},
@@ -151,7 +151,7 @@ impl MsleLoss {
         let (input, target) = pair(NAME, input, target)?;
         let log = |values: &Tensor| values.f_threshold(self.eps, self.eps)?.f_log1p();
         let (input, target) = (log(&input)?, log(&target)?);
-        fused(NAME, &input, weight, self.reduction, |reduction| {
+        native(NAME, &input, weight, self.reduction, |reduction| {
             input.f_mse_loss(&target, reduction)
         })
     }

@@ -21,7 +21,7 @@ pub struct Mark {
 /// The colour of a class: hues a golden angle apart, so that neighbours differ.
 pub fn colour(class: usize) -> Rgb<u8> {
     let hue = (class as f32 * 137.508) % 360. / 60.;
-    let value = if class % 2 == 0 { 255. } else { 205. };
+    let value = if class.is_multiple_of(2) { 255. } else { 205. };
     let floor = 0.15 * value;
     let rise = floor + (value - floor) * (1. - (hue % 2. - 1.).abs());
     let rgb = match hue as u32 {

@@ -1,7 +1,7 @@
 //! Checks of shape, kind, device and range; every message says what was expected and what came.
 
 use crate::{LossError, Reduction, Result};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 pub(crate) fn is_float(kind: Kind) -> bool {
     matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double)
@@ -9,6 +9,15 @@ pub(crate) fn is_float(kind: Kind) -> bool {
 
 pub(crate) fn is_index(kind: Kind) -> bool {
     matches!(kind, Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64)
+}
+
+/// A number that says something about all of a tensor, where to look at it makes no device wait.
+pub(crate) fn on_host(
+    tensor: &Tensor,
+    of_all: impl Fn(&Tensor) -> Result<Tensor, TchError>,
+) -> Result<Option<f64>> {
+    let on_host = tensor.device() == Device::Cpu && tensor.numel() > 0;
+    Ok(if on_host { Some(of_all(tensor)?.f_double_value(&[])?) } else { None })
 }
 
 /// A floating-point tensor in the kind that losses compute in: Half and BFloat16 become Float.

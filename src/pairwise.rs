@@ -58,6 +58,6 @@ mod tests {
         };
         assert_eq!(of(0, 0, 2).size(), [0, 0]);
         assert_eq!(of(0, 3, 2).size(), [0, 3]);
-        assert_eq!(of(2, 3, 0).sum(Kind::Float).double_value(&[]), 0.0);
+        assert_eq!(of(2, 3, 0).sum(None::<Kind>).double_value(&[]), 0.0);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     loss::{Entry, named_loss, option_enum},
     regression::largest_exponent,
 };
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 pub(crate) fn entries() -> Vec<Entry> {
     [KlStandardNormal::entries(), VaeLoss::entries()].concat()
@@ -140,10 +140,10 @@ impl KlStandardNormal {
         let logvar = check::in_kind(NAME, "logvar", logvar, mu.f_kind()?)?;
 
         // Of a variance near 1, expm1 keeps what the difference to 1 would lose.
-        let logvar = match within(&logvar, most)? {
-            true => logvar,
-            false => logvar.f_clamp_max(most)?,
-        };
+        // To look is quicker than the gradient of a clamp.
+        let largest = check::on_host(&logvar, Tensor::f_max)?;
+        let within = largest.is_some_and(|largest| largest <= most);
+        let logvar = if within { logvar } else { logvar.f_clamp_max(most)? };
         let twice = mu.f_mul(&mu)?.f_add_(&logvar.f_expm1()?)?.f_sub_(&logvar)?;
         drop(logvar);
         if self.reduction == ElboReduction::None {
@@ -164,13 +164,6 @@ impl KlStandardNormal {
     pub fn forward(&self, mu: &Tensor, logvar: &Tensor) -> Tensor {
         unwrap(self.f_forward(mu, logvar))
     }
-}
-
-/// Whether nothing is above `most`, where to look makes no device wait: it is quicker than the gradient of
-/// a clamp.
-fn within(values: &Tensor, most: f64) -> Result<bool> {
-    let on_host = values.device() == Device::Cpu && values.numel() > 0;
-    Ok(on_host && values.f_max()?.f_double_value(&[])? <= most)
 }
 
 named_loss! {

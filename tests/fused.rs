@@ -5,7 +5,7 @@ mod common;
 mod fused_common;
 
 use common::{assert_close, leaf, rand, randint, randn, tolerance};
-use fused_common::{alike, alone, is_fused};
+use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BceWithLogitsLoss, CrossEntropyLoss, DiceLoss, FocalLoss, Loss, MeanOver, Reduction,
@@ -259,7 +259,6 @@ fn a_class_out_of_range_is_the_composed_error() {
 
 #[test]
 fn a_gradient_of_the_gradient_is_the_composed_one() {
-    let _alone = alone();
     let input = randn(1, &[2, 3, 20], Kind::Double);
     let dense = rand(2, &[2, 3, 20], Kind::Double);
     let index = randint(3, 3, &[2, 20]);
@@ -276,17 +275,7 @@ fn a_gradient_of_the_gradient_is_the_composed_one() {
         ),
     ];
     for (name, loss, target) in &losses {
-        let twice = |fused: bool| {
-            fused::set_enabled(fused);
-            let x = leaf(&input);
-            let value = loss.forward(&(&x * 1.5), target).square();
-            let first = Tensor::run_backward(&[&value], &[&x], true, true).remove(0);
-            let penalty = first.square().sum(None::<Kind>) + value.square();
-            penalty.backward();
-            fused::set_enabled(true);
-            x.grad()
-        };
-        assert_close(name, &twice(true), &twice(false), tolerance(Kind::Double));
+        alike_twice(name, |x| loss.forward(x, target).square(), &input);
     }
 }
 
@@ -316,22 +305,9 @@ fn the_graph_can_be_kept_and_is_gone_otherwise() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let _alone = alone();
     let input = randn(1, &[300_000], Kind::Float);
     let target = rand(2, &[300_000], Kind::Float).gt(0.5);
-    let run = |threads| {
-        let before = tch::get_num_threads();
-        tch::set_num_threads(threads);
-        let x = leaf(&input);
-        let loss = FocalLoss::default().forward(&x, &target);
-        loss.backward();
-        tch::set_num_threads(before);
-        (loss.double_value(&[]), x.grad())
-    };
-    let one = run(1);
-    for threads in [2, 3, 8] {
-        assert_eq!(run(threads), one);
-    }
+    alike_for_any_threads(|x| FocalLoss::default().forward(x, &target), &input);
 }
 
 #[test]

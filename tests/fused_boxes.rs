@@ -5,7 +5,7 @@ mod common;
 mod fused_common;
 
 use common::{KINDS, assert_close, leaf, rand, tensor, tolerance};
-use fused_common::{alike, alone, is_fused};
+use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
 use tch::{Device, Kind, Tensor};
 use tch_losses::detection::boxes;
 use tch_losses::{
@@ -171,23 +171,12 @@ fn ties_have_the_same_share_of_the_gradient() {
 
 #[test]
 fn a_gradient_of_the_gradient_is_the_composed_one() {
-    let _alone = alone();
     let input = random(1, 50, BoxFormat::Xyxy, Kind::Double);
     let target = random(2, 50, BoxFormat::Xyxy, Kind::Double);
     let weight = rand(3, &[50], Kind::Double);
     for loss in losses(BoxFormat::Xyxy, Reduction::Mean) {
-        let twice = |fused: bool| {
-            fused::set_enabled(fused);
-            let x = leaf(&input);
-            let value = loss.forward_weighted(&(&x * 1.5), &target, &weight);
-            let first = Tensor::run_backward(&[&value], &[&x], true, true).remove(0);
-            let penalty = first.square().sum(None::<Kind>) + value;
-            penalty.backward();
-            fused::set_enabled(true);
-            x.grad()
-        };
-        let allowed = tolerance(Kind::Double);
-        assert_close(&format!("{loss:?}"), &twice(true), &twice(false), allowed);
+        let what = format!("{loss:?}");
+        alike_twice(&what, |x| loss.forward_weighted(x, &target, &weight), &input);
     }
 }
 
@@ -249,22 +238,9 @@ fn overlaps_without_a_graph() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let _alone = alone();
     let input = random(1, 50_000, BoxFormat::Xyxy, Kind::Float);
     let target = random(2, 50_000, BoxFormat::Xyxy, Kind::Float);
-    let run = |threads| {
-        let before = tch::get_num_threads();
-        tch::set_num_threads(threads);
-        let x = leaf(&input);
-        let loss = CIoULoss::default().forward(&x, &target);
-        loss.backward();
-        tch::set_num_threads(before);
-        (loss.double_value(&[]), x.grad())
-    };
-    let one = run(1);
-    for threads in [2, 3, 8] {
-        assert_eq!(run(threads), one);
-    }
+    alike_for_any_threads(|x| CIoULoss::default().forward(x, &target), &input);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 mod fused_common;
 
 use common::{KINDS, assert_close, leaf, rand, randint, randn, tolerance};
-use fused_common::{alike, alone, is_fused, passed};
+use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused, passed};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BalancedL1Loss, CharbonnierLoss, HuberLoss, L1Loss, LogCoshLoss, Loss, MseLoss, QuantileLoss,
@@ -125,33 +125,17 @@ fn only_the_input_gets_a_gradient() {
     assert!(!is_fused(&|x| none.forward(x, &target).sum(None::<Kind>), &input), "not reduced");
 }
 
-/// The gradient of a penalty on the gradient.
-fn twice(on: bool, input: &Tensor, loss: &dyn Fn(&Tensor) -> Tensor) -> Tensor {
-    fused::set_enabled(on);
-    let x = leaf(input);
-    let loss = loss(&(&x * 1.5));
-    let first = Tensor::run_backward(&[&loss], &[&x], true, true).remove(0);
-    (first.square().sum(None::<Kind>) + loss).backward();
-    fused::set_enabled(true);
-    x.grad()
-}
-
 #[test]
 fn gradients_of_gradients_are_the_composed_ones() {
-    let _alone = alone();
     let input = randn(1, &[50], Kind::Double);
     let target = randn(2, &[50], Kind::Double);
     let weight = rand(3, &[50], Kind::Double);
     for (name, loss) in losses(Reduction::Mean) {
-        let loss = |x: &Tensor| loss.forward_weighted(x, &target, &weight);
-        let [got, expected] = [true, false].map(|on| twice(on, &input, &loss));
-        assert_close(name, &got, &expected, tolerance(Kind::Double));
+        alike_twice(name, |x| loss.forward_weighted(x, &target, &weight), &input);
     }
     let images = randn(4, &[2, 2, 4, 5], Kind::Double);
     for (name, loss) in variations() {
-        let loss = |x: &Tensor| loss.forward(x);
-        let [got, expected] = [true, false].map(|on| twice(on, &images, &loss));
-        assert_close(&name, &got, &expected, tolerance(Kind::Double));
+        alike_twice(&name, |x| loss.forward(x), &images);
     }
 }
 
@@ -231,7 +215,6 @@ fn flat_images_cost_nothing_at_all() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let _alone = alone();
     let images = randn(1, &[2, 3, 203, 301], Kind::Float);
     let target = randn(2, &[2, 3, 203, 301], Kind::Float);
     let weight = rand(3, &[2, 3, 203, 301], Kind::Float);
@@ -239,17 +222,5 @@ fn threads_do_not_change_a_bit() {
         let error = CharbonnierLoss::default().forward_weighted(x, &target, &weight);
         variations().iter().fold(error, |sum, (_, variation)| sum + variation.forward(x))
     };
-    let run = |threads| {
-        let before = tch::get_num_threads();
-        tch::set_num_threads(threads);
-        let x = leaf(&images);
-        let loss = loss(&x);
-        loss.backward();
-        tch::set_num_threads(before);
-        (loss.double_value(&[]), x.grad())
-    };
-    let one = run(1);
-    for threads in [2, 3, 8] {
-        assert_eq!(run(threads), one);
-    }
+    alike_for_any_threads(loss, &images);
 }

@@ -3,7 +3,7 @@
 use super::focal::pos_weight;
 use crate::{
     MeanOver, Reduction, Result, check,
-    fused::{self, Denominator},
+    fused::{self, Composed},
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weighted_mean, weights},
 };
@@ -163,43 +163,21 @@ impl BceWithLogitsLoss {
         check::reduction(NAME, self.reduction)?;
         check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
         check::same_shape(NAME, input, target)?;
-        match self.fused(input, target, weight)? {
-            Some(loss) => Ok(loss),
-            None => self.composed(input, target, weight),
-        }
-    }
-
-    fn fused(
-        &self,
-        input: &Tensor,
-        target: &Tensor,
-        weight: Option<&Tensor>,
-    ) -> Result<Option<Tensor>> {
-        let denominator = match (self.reduction, self.mean_over) {
-            (Reduction::Mean, MeanOver::Weights) => Denominator::Weights,
-            (Reduction::Mean, MeanOver::Elements) => Denominator::Elements,
-            (Reduction::Sum, _) => Denominator::One,
-            _ => return Ok(None),
-        };
-        let own = self.weight.as_ref().map(|kept| &kept.0);
-        if own.is_some() && weight.is_some() {
-            return Ok(None);
-        }
-        let formula = fused::Formula {
+        let kernel = fused::BinaryCrossEntropy {
             gamma: 0.0,
             alpha: None,
+            pos_weight: self.pos_weight.as_ref().map(|kept| &kept.0),
             label_smoothing: self.label_smoothing,
             ignore_index: self.ignore_index,
+            own_weight: self.weight.as_ref().map(|kept| &kept.0),
+            mean_over: self.mean_over,
+            reduction: self.reduction,
         };
-        let pos_weight = self.pos_weight.as_ref().map(|kept| &kept.0);
-        let pass =
-            fused::BinaryCrossEntropy { formula, pos_weight, weight: own.or(weight), denominator };
-        let (loss, kept, kept_weight) = (self.clone(), Kept::of(target), weight.map(Kept::of));
-        pass.loss(input, target, move |input| {
-            loss.composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
-        })
+        kernel.loss(self, [input, target], weight)
     }
+}
 
+impl Composed for BceWithLogitsLoss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "BceWithLogitsLoss";
         let logits = check::accumulated(NAME, "input", input)?;

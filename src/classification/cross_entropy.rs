@@ -3,11 +3,11 @@
 use super::target::{per_class, positions};
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
-    fused::{self, Denominator, SoftmaxFormula},
+    fused::{self, Composed, SoftmaxFormula},
     loss::{Entry, Input, Target, named_loss, weighted_loss},
     reduce::{Kept, ratio, reduce, weights},
 };
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Softmax cross entropy of logits, with class indices or class probabilities as target.
 ///
@@ -120,44 +120,13 @@ impl CrossEntropyLoss {
         let dims = input.size();
         check::shape_is(NAME, "input", input, dims.len() >= 2, "[N, C, ..]")?;
         check::device(NAME, "target", target, input)?;
-        match self.fused(input, target, weight)? {
-            Some(loss) => Ok(loss),
-            None => self.composed(input, target, weight),
-        }
-    }
-
-    fn fused(
-        &self,
-        input: &Tensor,
-        target: &Tensor,
-        weight: Option<&Tensor>,
-    ) -> Result<Option<Tensor>> {
-        let denominator = match self.reduction {
-            Reduction::Mean => Denominator::Weights,
-            Reduction::Sum => Denominator::One,
-            _ => return Ok(None),
-        };
-        let pass = fused::SoftmaxCrossEntropy {
+        let kernel = fused::SoftmaxCrossEntropy {
             formula: SoftmaxFormula::CrossEntropy { label_smoothing: self.label_smoothing },
             class_weight: self.weight.as_ref().map(|kept| &kept.0),
             ignore_index: self.ignore_index,
-            weight,
-            denominator,
+            reduction: self.reduction,
         };
-        let (loss, kept, kept_weight) = (self.clone(), Kept::of(target), weight.map(Kept::of));
-        pass.loss(input, target, move |input| {
-            loss.composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
-        })
-    }
-
-    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
-        let logits = check::accumulated(NAME, "input", input)?;
-        let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &logits)?;
-        if check::is_float(target.f_kind()?) {
-            self.probabilities(&logits, target, class_weight.as_ref(), weight)
-        } else {
-            self.indices(&logits, target, class_weight.as_ref(), weight)
-        }
+        kernel.loss(self, [input, target], weight)
     }
 
     fn libtorch(
@@ -209,6 +178,18 @@ impl CrossEntropyLoss {
     }
 }
 
+impl Composed for CrossEntropyLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        let logits = check::accumulated(NAME, "input", input)?;
+        let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &logits)?;
+        if check::is_float(target.f_kind()?) {
+            self.probabilities(&logits, target, class_weight.as_ref(), weight)
+        } else {
+            self.indices(&logits, target, class_weight.as_ref(), weight)
+        }
+    }
+}
+
 /// Index targets, and how much they count.
 pub(super) struct IndexTargets<'a> {
     pub(super) target: &'a Tensor,
@@ -229,7 +210,7 @@ impl IndexTargets<'_> {
         if let (Some(class_weight), None, Reduction::Mean) =
             (self.class_weight, self.weight, reduction)
             && self.label_smoothing == 0.0
-            && positive_on_host(class_weight)?
+            && check::on_host(class_weight, Tensor::f_min)?.is_some_and(|least| least > 0.0)
         {
             // libtorch sums the weights as it goes; its 0/0 is where every target is ignored.
             let mean = losses(Reduction::Mean)?;
@@ -268,12 +249,6 @@ impl IndexTargets<'_> {
 /// `total` by the number of targets that are `valid`, 0 where none is.
 pub(crate) fn over_count(total: &Tensor, valid: &Tensor) -> Result<Tensor> {
     Ok(total.f_div(&valid.f_count_nonzero(None)?.f_clamp_min(1)?)?)
-}
-
-/// Whether all weights are above 0, where to look makes no device wait.
-fn positive_on_host(class_weight: &Tensor) -> Result<bool> {
-    let on_host = class_weight.device() == Device::Cpu && class_weight.numel() > 0;
-    Ok(on_host && class_weight.f_min()?.f_double_value(&[])? > 0.0)
 }
 
 /// The weight of each target's class, 0 where the target is ignored.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     MeanOver, Reduction, Result, check,
-    fused::{self, Denominator, SoftmaxFormula},
+    fused::{self, Composed, SoftmaxFormula},
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
@@ -153,37 +153,21 @@ impl FocalLoss {
             check::fraction(NAME, "alpha", alpha)?;
         }
         check::same_shape(NAME, input, target)?;
-        match self.fused(input, target, weight)? {
-            Some(loss) => Ok(loss),
-            None => self.composed(input, target, weight),
-        }
-    }
-
-    fn fused(
-        &self,
-        input: &Tensor,
-        target: &Tensor,
-        weight: Option<&Tensor>,
-    ) -> Result<Option<Tensor>> {
-        let denominator = match self.reduction {
-            Reduction::Mean => Denominator::Weights,
-            Reduction::Sum => Denominator::One,
-            _ => return Ok(None),
-        };
-        let formula = fused::Formula {
+        let kernel = fused::BinaryCrossEntropy {
             gamma: self.gamma,
             alpha: self.alpha,
+            pos_weight: self.pos_weight.as_ref().map(|kept| &kept.0),
             label_smoothing: self.label_smoothing,
             ignore_index: self.ignore_index,
+            own_weight: None,
+            mean_over: MeanOver::Weights,
+            reduction: self.reduction,
         };
-        let pos_weight = self.pos_weight.as_ref().map(|kept| &kept.0);
-        let pass = fused::BinaryCrossEntropy { formula, pos_weight, weight, denominator };
-        let (loss, kept, kept_weight) = (self.clone(), Kept::of(target), weight.map(Kept::of));
-        pass.loss(input, target, move |input| {
-            loss.composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
-        })
+        kernel.loss(self, [input, target], weight)
     }
+}
 
+impl Composed for FocalLoss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "FocalLoss";
         let logits = check::accumulated(NAME, "input", input)?;
@@ -403,36 +387,17 @@ impl SoftmaxFocalLoss {
         let dims = input.size();
         let classes = dims.get(1).copied().unwrap_or(0);
         check::shape_is(NAME, "input", input, classes >= 2, "[N, C, ..] with C at least 2")?;
-        match self.fused(input, target, weight)? {
-            Some(loss) => Ok(loss),
-            None => self.composed(input, target, weight),
-        }
-    }
-
-    fn fused(
-        &self,
-        input: &Tensor,
-        target: &Tensor,
-        weight: Option<&Tensor>,
-    ) -> Result<Option<Tensor>> {
-        let denominator = match self.reduction {
-            Reduction::Mean => Denominator::Weights,
-            Reduction::Sum => Denominator::One,
-            _ => return Ok(None),
-        };
-        let pass = fused::SoftmaxCrossEntropy {
+        let kernel = fused::SoftmaxCrossEntropy {
             formula: SoftmaxFormula::Focal { gamma: self.gamma },
             class_weight: self.alpha.as_ref().map(|kept| &kept.0),
             ignore_index: self.ignore_index,
-            weight,
-            denominator,
+            reduction: self.reduction,
         };
-        let (loss, kept, kept_weight) = (self.clone(), Kept::of(target), weight.map(Kept::of));
-        pass.loss(input, target, move |input| {
-            loss.composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
-        })
+        kernel.loss(self, [input, target], weight)
     }
+}
 
+impl Composed for SoftmaxFocalLoss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "SoftmaxFocalLoss";
         let logits = check::accumulated(NAME, "input", input)?;

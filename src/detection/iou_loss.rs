@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     MeanOver, Reduction, Result, check,
-    fused::{BoxOverlap, Denominator},
+    fused::{BoxOverlap, Composed},
     loss::{named_loss, weighted_loss},
-    reduce::{Kept, reduce, weights},
+    reduce::{reduce, weights},
 };
 use tch::Tensor;
 
@@ -27,31 +27,17 @@ impl IouLoss {
     fn compute(self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         check::reduction(self.name, self.reduction)?;
         check_aligned(self.name, Self::BOXES, input, target)?;
-        match self.fused(input, target, weight)? {
-            Some(loss) => Ok(loss),
-            None => self.composed(input, target, weight),
-        }
+        BoxOverlap { kind: self.kind, format: self.format }.loss(
+            &self,
+            [input, target],
+            weight,
+            self.reduction,
+        )
     }
+}
 
-    fn fused(
-        self,
-        input: &Tensor,
-        target: &Tensor,
-        weight: Option<&Tensor>,
-    ) -> Result<Option<Tensor>> {
-        let denominator = match self.reduction {
-            Reduction::Mean => Denominator::Weights,
-            Reduction::Sum => Denominator::One,
-            _ => return Ok(None),
-        };
-        let overlap = BoxOverlap { kind: self.kind, format: self.format };
-        let (kept, kept_weight) = (Kept::of(target), weight.map(Kept::of));
-        overlap.loss([input, target], weight, denominator, move |input| {
-            self.composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
-        })
-    }
-
-    fn composed(self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+impl Composed for IouLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         let iou = aligned(self.name, Self::BOXES, input, target, self.format, self.kind)?;
         let loss = iou.f_rsub_scalar(1.0)?;
         let weight = weights(self.name, [weight], &loss)?;

@@ -1,71 +1,68 @@
 //! Binary cross entropy and focal loss of logits.
 
 use super::{
-    data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, ranges, tiles},
-    node::{Pass, record, room},
+    data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, ranges, tiles, total},
+    node::{Composed, Denominator, Pass, fused_or_composed},
     parallel,
     real::{Real, sum},
     simd::{self, Kernel, Madd},
 };
-use crate::Result;
-use std::ops::Range;
-use tch::{Kind, Tensor};
+use crate::{MeanOver, Reduction, Result};
+use std::{marker::PhantomData, ops::Range};
+use tch::Tensor;
 
-/// What the weighted sum of the losses is divided by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Denominator {
-    One,
-    Elements,
-    Weights,
-}
-
-/// `α_t (1-p_t)^γ BCE(x, t)` of logits: without `gamma` and `alpha` it is binary cross entropy.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Formula {
-    pub(crate) gamma: f64,
-    pub(crate) alpha: Option<f64>,
-    pub(crate) label_smoothing: f64,
-    pub(crate) ignore_index: Option<i64>,
-}
-
-/// The formula over all elements, reduced.
+/// `α_t (1-p_t)^γ BCE(x, t)` of logits, over all elements: without `gamma` and `alpha` it is binary cross entropy.
 #[derive(Debug)]
 pub(crate) struct BinaryCrossEntropy<'a> {
-    pub(crate) formula: Formula,
+    pub(crate) gamma: f64,
+    pub(crate) alpha: Option<f64>,
     pub(crate) pos_weight: Option<&'a Tensor>,
-    pub(crate) weight: Option<&'a Tensor>,
-    pub(crate) denominator: Denominator,
+    pub(crate) label_smoothing: f64,
+    pub(crate) ignore_index: Option<i64>,
+    /// Of the loss itself, beside the weight that comes with the target.
+    pub(crate) own_weight: Option<&'a Tensor>,
+    pub(crate) mean_over: MeanOver,
+    pub(crate) reduction: Reduction,
 }
 
 impl BinaryCrossEntropy<'_> {
-    /// The reduced loss, or `None` where it has to be composed. Shapes and options are checked already.
+    /// `loss`, which this is. Shapes and options are checked already.
     pub(crate) fn loss(
         &self,
-        input: &Tensor,
-        target: &Tensor,
-        composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
-    ) -> Result<Option<Tensor>> {
-        let constants = [Some(target), self.pos_weight, self.weight];
-        if !super::applies(input, constants) {
-            return Ok(None);
-        }
-        let shape = input.size();
-        let (Some(logits), Some(target)) = (Numbers::of(input), Numbers::of(target)) else {
-            return Ok(None);
-        };
-        let (Some(pos_weight), Some(weight)) =
-            (Spread::optional(self.pos_weight, &shape), Spread::optional(self.weight, &shape))
-        else {
-            return Ok(None);
-        };
-        let formula = self.formula;
-        let data = Data { logits, target, pos_weight, weight, formula };
-        let pass = |wanted| match input.f_kind()? {
-            Kind::Double => data.pass::<f64>(input, self.denominator, wanted),
-            _ => data.pass::<f32>(input, self.denominator, wanted),
-        };
-        record(input, constants, pass, composed).map(Some)
+        loss: &impl Composed,
+        [input, target]: [&Tensor; 2],
+        weight: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let others = [self.pos_weight, self.own_weight];
+        fused_or_composed(loss, [input, target], weight, &others, || {
+            let weight = match (self.own_weight, weight) {
+                (Some(_), Some(_)) => return None,
+                (own, other) => own.or(other),
+            };
+            let shape = input.size();
+            Some(Data {
+                logits: Numbers::of(input)?,
+                target: Numbers::of(target)?,
+                pos_weight: Spread::optional(self.pos_weight, &shape)?,
+                weight: Spread::optional(weight, &shape)?,
+                formula: Formula {
+                    gamma: self.gamma,
+                    alpha: self.alpha,
+                    label_smoothing: self.label_smoothing,
+                    ignore_index: self.ignore_index,
+                },
+                denominator: Denominator::of(self.reduction, self.mean_over)?,
+            })
+        })
     }
+}
+
+#[derive(Clone, Copy)]
+struct Formula {
+    gamma: f64,
+    alpha: Option<f64>,
+    label_smoothing: f64,
+    ignore_index: Option<i64>,
 }
 
 #[derive(Clone, Copy)]
@@ -75,42 +72,29 @@ struct Data<'a> {
     pos_weight: Option<Spread<'a>>,
     weight: Option<Spread<'a>>,
     formula: Formula,
+    denominator: Denominator,
+}
+
+impl Pass for Data<'_> {
+    fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
+        let elements = self.logits.len();
+        let scale = self.denominator.scale(elements, || self.weights::<T>());
+        let chunks = pieces(elements, CHUNK, gradient);
+        let sums =
+            parallel::map(chunks, elements, |(range, part)| self.chunk::<T>(range, part, scale));
+        sums.iter().sum::<f64>() * scale
+    }
 }
 
 impl Data<'_> {
-    fn pass<T: Computed>(
-        self,
-        input: &Tensor,
-        denominator: Denominator,
-        wanted: bool,
-    ) -> Result<Pass> {
-        let mut gradient = room(input, wanted)?;
-        let elements = self.logits.len();
-        let denominator = match denominator {
-            Denominator::One => 1.0,
-            Denominator::Elements => elements as f64,
-            Denominator::Weights => self.weights::<T>(),
-        };
-        // Where nothing counts the sum is 0 too.
-        let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
-        let chunks = pieces(elements, CHUNK, gradient.as_mut());
-        let sums =
-            parallel::map(chunks, elements, |(range, part)| self.chunk::<T>(range, part, scale));
-        let total: f64 = sums.iter().sum();
-        let value = Tensor::from(total * scale).f_to_kind(T::KIND)?;
-        Ok(Pass { value, gradient })
-    }
-
     /// The sum of what counts, how much.
     fn weights<T: Computed>(&self) -> f64 {
         let elements = self.logits.len();
         if self.formula.ignore_index.is_none() {
-            return self.weight.map_or(elements as f64, |weight| {
-                weight.sum() * (elements / weight.length()) as f64
-            });
+            return total(self.weight, elements);
         }
         let sums = parallel::map(ranges(elements, CHUNK), elements / 4, |range| {
-            simd::run(Count::<T> { data: *self, range, real: std::marker::PhantomData })
+            simd::run(Count::<T> { data: *self, range, real: PhantomData })
         });
         sums.iter().sum()
     }
@@ -118,13 +102,7 @@ impl Data<'_> {
     fn chunk<T: Computed>(self, range: Range<usize>, part: Option<Part<'_>>, scale: f64) -> f64 {
         macro_rules! run {
             ($power:ty) => {
-                simd::run(Chunk::<T, $power> {
-                    data: self,
-                    range,
-                    part,
-                    scale,
-                    real: std::marker::PhantomData,
-                })
+                simd::run(Chunk::<T, $power> { data: self, range, part, scale, real: PhantomData })
             };
         }
         match self.formula.gamma {
@@ -214,7 +192,7 @@ impl Data<'_> {
 struct Count<'a, T> {
     data: Data<'a>,
     range: Range<usize>,
-    real: std::marker::PhantomData<T>,
+    real: PhantomData<T>,
 }
 
 impl<T: Computed> Kernel for Count<'_, T> {
@@ -237,7 +215,7 @@ struct Chunk<'a, T, P> {
     range: Range<usize>,
     part: Option<Part<'a>>,
     scale: f64,
-    real: std::marker::PhantomData<(T, P)>,
+    real: PhantomData<(T, P)>,
 }
 
 impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {

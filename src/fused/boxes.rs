@@ -1,15 +1,14 @@
 //! IoU, GIoU, DIoU and CIoU of boxes as `detection::iou` composes them, and the losses 1 less them.
 
 use super::{
-    binary::Denominator,
-    data::{Computed, Numbers, Part, Spread, TILE, pieces, tiles},
-    node::{Pass, record, room},
+    data::{Computed, Numbers, Part, Spread, TILE, pieces, tiles, total},
+    node::{Composed, Denominator, Pass, fused_or_composed},
     parallel,
-    real::{Real, sum},
+    real::{Real, sign, sum},
     simd::{self, Kernel, Madd},
 };
 use crate::{
-    Result, autograd,
+    MeanOver, Reduction, Result, autograd,
     detection::{self, BoxFormat, IouKind},
 };
 use std::{marker::PhantomData, ops::Range};
@@ -23,32 +22,24 @@ pub(crate) struct BoxOverlap {
 }
 
 impl BoxOverlap {
-    /// 1 less the overlap of each box with its target, reduced; `None` where it has to be composed. Boxes are checked already.
+    /// `loss`, which is 1 less the overlap of each box with its target, reduced. Boxes are checked already.
     pub(crate) fn loss(
         self,
+        loss: &impl Composed,
         [input, target]: [&Tensor; 2],
         weight: Option<&Tensor>,
-        denominator: Denominator,
-        composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
-    ) -> Result<Option<Tensor>> {
-        let constants = [Some(target), weight];
-        if !super::applies(input, constants) {
-            return Ok(None);
-        }
-        let shape = input.size();
-        let (Some(boxes), Some(targets), Some(weight)) = (
-            Numbers::of(input),
-            Numbers::of(target),
-            Spread::optional(weight, &shape[..shape.len() - 1]),
-        ) else {
-            return Ok(None);
-        };
-        let losses = Losses { overlap: self, boxes, targets, weight };
-        let pass = |wanted| match input.f_kind()? {
-            Kind::Double => losses.pass::<f64>(input, denominator, wanted),
-            _ => losses.pass::<f32>(input, denominator, wanted),
-        };
-        record(input, constants, pass, composed).map(Some)
+        reduction: Reduction,
+    ) -> Result<Tensor> {
+        fused_or_composed(loss, [input, target], weight, &[], || {
+            let shape = input.size();
+            Some(Losses {
+                overlap: self,
+                boxes: Numbers::of(input)?,
+                targets: Numbers::of(target)?,
+                weight: Spread::optional(weight, &shape[..shape.len() - 1])?,
+                denominator: Denominator::of(reduction, MeanOver::Weights)?,
+            })
+        })
     }
 
     /// The overlap of boxes (.., 4) in the same places, or `None` where it has to be composed. Boxes are checked already.
@@ -138,12 +129,6 @@ fn at_least<T: Real>(x: T, least: T) -> T {
 #[inline(always)]
 fn through<T: Real>(relu: T, slope: T) -> T {
     if relu <= T::ZERO { T::ZERO } else { slope }
-}
-
-#[inline(always)]
-fn sign<T: Real>(x: T) -> T {
-    let negative = if x < T::ZERO { -T::ONE } else { T::ZERO };
-    if x > T::ZERO { T::ONE } else { negative }
 }
 
 impl<T: Real> Sides<T> {
@@ -400,31 +385,19 @@ struct Losses<'a> {
     boxes: Numbers<'a>,
     targets: Numbers<'a>,
     weight: Option<Spread<'a>>,
+    denominator: Denominator,
 }
 
-impl Losses<'_> {
-    fn pass<T: Computed>(
-        self,
-        input: &Tensor,
-        denominator: Denominator,
-        wanted: bool,
-    ) -> Result<Pass> {
-        let mut gradient = room(input, wanted)?;
+impl Pass for Losses<'_> {
+    fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
         let boxes = self.boxes.len() / 4;
-        let denominator = match (denominator, &self.weight) {
-            (Denominator::One, _) => 1.0,
-            (Denominator::Weights, Some(weight)) => weight.sum() * (boxes / weight.length()) as f64,
-            (Denominator::Weights | Denominator::Elements, _) => boxes as f64,
-        };
-        // As `reduce::ratio` has it.
-        let scale = if denominator <= 0.0 { 1.0 } else { 1.0 / denominator };
-        let chunks = pieces(4 * boxes, 4 * CHUNK, gradient.as_mut());
+        let scale = self.denominator.scale(boxes, || total(self.weight, boxes));
+        let chunks = pieces(4 * boxes, 4 * CHUNK, gradient);
         let sums = parallel::map(chunks, UNITS.0 * boxes, |(numbers, part)| {
             let range = numbers.start / 4..numbers.end / 4;
             simd::run(LossChunk::<T> { losses: self, range, part, scale, real: PhantomData })
         });
-        let value = Tensor::from(sums.iter().sum::<f64>() * scale).f_to_kind(T::KIND)?;
-        Ok(Pass { value, gradient })
+        sums.iter().sum::<f64>() * scale
     }
 }
 
@@ -441,7 +414,7 @@ impl<T: Computed> Kernel for LossChunk<'_, T> {
 
     #[inline(always)]
     fn run<M: Madd>(mut self) -> f64 {
-        let Losses { overlap, boxes, targets, weight } = self.losses;
+        let Losses { overlap, boxes, targets, weight, .. } = self.losses;
         let (mut boxes1, mut boxes2) = ([[T::ZERO; BOXES]; 4], [[T::ZERO; BOXES]; 4]);
         let (mut weights, mut buffer) = ([T::ONE; BOXES], [T::ZERO; TILE]);
         let mut factors = [T::of(-self.scale); BOXES];

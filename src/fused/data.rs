@@ -15,6 +15,18 @@ pub(super) const TILE: usize = 1024;
 /// How many elements are one piece of work.
 pub(super) const CHUNK: usize = 16 * TILE;
 
+/// Numbers of all rows of a tile of rows: they are read and written several times, so they are to stay in a near cache.
+const NEAR: usize = 16 * 1024;
+
+/// A tile of `rows` rows is at least so long: the kernels run along them.
+pub(super) const SHORTEST: usize = 16;
+
+/// How long a tile of `rows` rows is, `available` at most, and how many such tiles make a piece of work that is worth its turn.
+pub(super) fn near_tile(rows: usize, available: usize) -> (usize, usize) {
+    let length = (NEAR / rows).clamp(SHORTEST, TILE).min(available);
+    (length, (NEAR / (length * rows)).max(1) * 2)
+}
+
 /// Parts of a range of `length` elements, the last one shorter.
 pub(super) fn tiles(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
@@ -368,10 +380,6 @@ impl<'a> Spread<'a> {
         }
     }
 
-    pub(super) fn length(&self) -> usize {
-        self.numbers.len()
-    }
-
     /// The numbers of a range of the whole.
     #[inline(always)]
     pub(super) fn read<'b, T: Computed>(&self, range: Range<usize>, buffer: &'b mut [T]) -> &'b [T]
@@ -403,13 +411,18 @@ impl<'a> Spread<'a> {
         &buffer[..range.len()]
     }
 
-    /// The sum of all numbers, each once.
-    pub(super) fn sum(&self) -> f64 {
+    /// The sum over the whole of `elements`.
+    fn total(&self, elements: usize) -> f64 {
         let length = self.numbers.len();
         let sums = parallel::map(ranges(length, CHUNK), length / 4, |range| {
             let mut buffer = [0.0f64; TILE];
             tiles(range, TILE).map(|tile| sum(self.numbers.read(tile, &mut buffer))).sum::<f64>()
         });
-        sums.iter().sum()
+        sums.iter().sum::<f64>() * (elements / length) as f64
     }
+}
+
+/// The sum of the weights of `elements`, 1 each where there are none.
+pub(super) fn total(weight: Option<Spread<'_>>, elements: usize) -> f64 {
+    weight.map_or(elements as f64, |weight| weight.total(elements))
 }

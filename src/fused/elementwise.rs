@@ -1,15 +1,15 @@
 //! Reduced losses of the error of each element.
 
 use super::{
-    data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, tiles},
-    node::{Pass, record, room},
+    data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, tiles, total},
+    node::{Composed, Denominator, Pass, fused_or_composed},
     parallel,
     real::{Real, sign, sum},
     simd::{self, Kernel, Madd},
 };
-use crate::{Reduction, Result, reduce::Kept};
+use crate::{MeanOver, Reduction, Result};
 use std::{marker::PhantomData, ops::Range};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// A loss of an error `d = x - t`.
 pub(crate) trait ErrorLoss: Copy + Send + Sync {
@@ -108,79 +108,44 @@ error_loss!(
     }
 );
 
-/// The reduced loss of the error `input - target`, in one pass where that can be, else `composed` of input, target and weight.
+/// `loss`, which is `each` of the error `input - target`, reduced: in one pass where that can be.
 pub(crate) fn of_error(
-    loss: impl ErrorLoss,
-    input: &Tensor,
-    target: &Tensor,
+    each: impl ErrorLoss,
+    loss: &impl Composed,
+    [input, target]: [&Tensor; 2],
     weight: Option<&Tensor>,
     reduction: Reduction,
-    composed: impl Fn(&Tensor, &Tensor, Option<&Tensor>) -> Result<Tensor> + Send + 'static,
 ) -> Result<Tensor> {
-    let constants = [Some(target), weight];
-    let data = if super::applies(input, constants) {
-        Data::of(loss, input, target, weight, reduction)
-    } else {
-        None
-    };
-    let Some(data) = data else { return composed(input, target, weight) };
-    let pass = |wanted| match input.f_kind()? {
-        Kind::Double => data.pass::<f64>(input, wanted),
-        _ => data.pass::<f32>(input, wanted),
-    };
-    let (kept, kept_weight) = (Kept::of(target), weight.map(Kept::of));
-    record(input, constants, pass, move |input| {
-        composed(input, &kept.0, kept_weight.as_ref().map(|kept| &kept.0))
+    fused_or_composed(loss, [input, target], weight, &[], || {
+        let denominator = Denominator::of(reduction, MeanOver::Weights)?;
+        let shape = input.size();
+        if target.size() != shape {
+            return None;
+        }
+        let weight = Spread::optional(weight, &shape)?;
+        let (input, target) = (Numbers::of(input)?, Numbers::of(target)?);
+        Some(Data { each, input, target, weight, denominator })
     })
 }
 
 #[derive(Clone, Copy)]
 struct Data<'a, L> {
-    loss: L,
+    each: L,
     input: Numbers<'a>,
     target: Numbers<'a>,
     weight: Option<Spread<'a>>,
-    mean: bool,
+    denominator: Denominator,
 }
 
-impl<'a, L: ErrorLoss> Data<'a, L> {
-    fn of(
-        loss: L,
-        input: &'a Tensor,
-        target: &'a Tensor,
-        weight: Option<&'a Tensor>,
-        reduction: Reduction,
-    ) -> Option<Self> {
-        let shape = input.size();
-        let mean = match reduction {
-            Reduction::Mean => true,
-            Reduction::Sum => false,
-            _ => return None,
-        };
-        if target.size() != shape {
-            return None;
-        }
-        let weight = Spread::optional(weight, &shape)?;
-        Some(Data { loss, input: Numbers::of(input)?, target: Numbers::of(target)?, weight, mean })
-    }
-
-    fn pass<T: Computed>(self, input: &Tensor, wanted: bool) -> Result<Pass> {
-        let mut gradient = room(input, wanted)?;
+impl<L: ErrorLoss> Pass for Data<'_, L> {
+    fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
         let elements = self.input.len();
-        let count = match self.weight {
-            _ if !self.mean => 1.0,
-            None => elements as f64,
-            Some(weight) => weight.sum() * (elements / weight.length()) as f64,
-        };
-        // Where nothing counts the sum is 0 too.
-        let scale = if count <= 0.0 { 1.0 } else { 1.0 / count };
-        let chunks = pieces(elements, CHUNK, gradient.as_mut());
+        let scale = self.denominator.scale(elements, || total(self.weight, elements));
+        let chunks = pieces(elements, CHUNK, gradient);
         let sums = parallel::map(chunks, elements, |(range, part)| {
             simd::run(Chunk::<T, L> { data: self, range, part, scale, real: PhantomData })
         });
-        let total: f64 = sums.iter().sum();
-        let value = Tensor::from(total * scale).f_to_kind(T::KIND)?;
-        Ok(Pass { value, gradient })
+        sums.iter().sum::<f64>() * scale
     }
 }
 
@@ -197,7 +162,7 @@ impl<T: Computed, L: ErrorLoss> Kernel for Chunk<'_, T, L> {
 
     #[inline(always)]
     fn run<M: Madd>(mut self) -> f64 {
-        let Data { loss, input, target, weight, .. } = self.data;
+        let Data { each, input, target, weight, .. } = self.data;
         let scale = T::of(self.scale);
         let zero = [T::ZERO; TILE];
         let (mut inputs, mut targets, mut weights, mut to) = (zero, zero, zero, zero);
@@ -215,7 +180,7 @@ impl<T: Computed, L: ErrorLoss> Kernel for Chunk<'_, T, L> {
                 None => &mut to[..length],
             };
             for i in 0..length {
-                let (value, slope) = loss.of::<T, M>(x[i] - t[i]);
+                let (value, slope) = each.of::<T, M>(x[i] - t[i]);
                 losses[i] = value;
                 slopes[i] = slope * scale;
             }

@@ -20,11 +20,12 @@ mod simd;
 mod softmax;
 mod total_variation;
 
-pub(crate) use binary::{BinaryCrossEntropy, Denominator, Formula};
+pub(crate) use binary::BinaryCrossEntropy;
 pub(crate) use boxes::BoxOverlap;
 pub(crate) use elementwise::{
     Absolute, BalancedL1, Charbonnier, Huber, LogCosh, Quantile, SmoothL1, Squared, of_error,
 };
+pub(crate) use node::Composed;
 pub(crate) use overlap::{Activation, OverlapSums, Sums};
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
 pub(crate) use total_variation::Variation;

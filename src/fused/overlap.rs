@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // threads write their own pixels of one gradient
 
 use super::{
-    data::{Computed, Numbers, Shared, TILE},
+    data::{Computed, Numbers, SHORTEST, Shared, TILE, near_tile},
     parallel,
     real::sum,
     simd::{self, Kernel, Madd},
@@ -48,9 +48,6 @@ pub(crate) struct Sums {
     pub(crate) valid: Tensor,
 }
 
-/// Few pixels are left to libtorch: the kernels run along them.
-const FEW_PIXELS: usize = 16;
-
 impl OverlapSums<'_> {
     /// The sums, or `None` where they have to be composed, as where a class is out of range.
     ///
@@ -62,7 +59,7 @@ impl OverlapSums<'_> {
         composed: impl Fn(&Tensor) -> Result<[Tensor; 2]> + Send + 'static,
     ) -> Result<Option<Sums>> {
         if !super::applies(input, [Some(target), self.mask])
-            || self.pixels < FEW_PIXELS
+            || self.pixels < SHORTEST
             || (self.dense && !self.ignored.is_empty())
         {
             return Ok(None);
@@ -226,9 +223,6 @@ impl Found {
     }
 }
 
-/// Numbers of all classes of a tile: they are read and written several times, so they are to stay in a near cache.
-const NEAR: usize = 16 * 1024;
-
 /// What a thread works in.
 struct Scratch<T> {
     /// Probabilities, rows of classes.
@@ -249,8 +243,7 @@ struct Cut {
 
 impl Data<'_> {
     fn cut(&self) -> Cut {
-        let length = (NEAR / self.classes).clamp(FEW_PIXELS, TILE).min(self.pixels);
-        let tiles = (NEAR / (length * self.classes)).max(1) * 2;
+        let (length, tiles) = near_tile(self.classes, self.pixels);
         let piece = length * tiles;
         Cut { length, piece, pieces_of_image: self.pixels.div_ceil(piece) }
     }

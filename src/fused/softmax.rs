@@ -2,14 +2,13 @@
 #![allow(unsafe_code)] // threads write their own pixels of one gradient
 
 use super::{
-    binary::Denominator,
-    data::{Computed, Numbers, Shared, Spread, TILE},
-    node::{Pass, record, room},
+    data::{CHUNK, Computed, Numbers, Shared, Spread, TILE, near_tile, ranges, tiles},
+    node::{Composed, Denominator, Pass, fused_or_composed},
     parallel,
     real::{Real, dot, largest, sum},
     simd::{self, Kernel, Madd},
 };
-use crate::Result;
+use crate::{MeanOver, Reduction, Result};
 use std::ops::Range;
 use tch::Tensor;
 
@@ -29,84 +28,70 @@ pub(crate) struct SoftmaxCrossEntropy<'a> {
     /// w, (C)
     pub(crate) class_weight: Option<&'a Tensor>,
     pub(crate) ignore_index: i64,
-    /// How much each pixel counts.
-    pub(crate) weight: Option<&'a Tensor>,
-    /// What the sum is divided by: a weight is `weight` times `w[y]` with [`SoftmaxFormula::CrossEntropy`], `weight` with the other.
-    pub(crate) denominator: Denominator,
+    /// `Mean` divides by the sum of what pixels count: with [`SoftmaxFormula::CrossEntropy`] that is their weight times `w[y]`,
+    /// with the other their weight.
+    pub(crate) reduction: Reduction,
 }
 
 impl SoftmaxCrossEntropy<'_> {
-    /// The reduced loss, or `None` where it has to be composed, as where a class is out of range. Options are checked already.
+    /// `loss`, which this is; composed also where a class is out of range. Options are checked already.
     pub(crate) fn loss(
         &self,
-        input: &Tensor,
-        target: &Tensor,
-        composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
-    ) -> Result<Option<Tensor>> {
-        let constants = [Some(target), self.class_weight, self.weight];
-        if !super::applies(input, constants) {
-            return Ok(None);
-        }
-        let shape = input.size();
-        let [batch, classes, ..] = shape[..] else { return Ok(None) };
-        let positions = [&shape[..1], &shape[2..]].concat();
-        let (Some(logits), Some(index)) = (Numbers::of(input), Numbers::of(target)) else {
-            return Ok(None);
-        };
-        let Some(weight) = Spread::optional(self.weight, &positions) else { return Ok(None) };
-        let class_weight = match self.class_weight.map(Numbers::of) {
-            Some(None) => return Ok(None),
-            Some(Some(numbers)) => {
-                let mut all = vec![0.0f64; numbers.len()];
-                Some(numbers.read(0..numbers.len(), &mut all).to_vec())
+        loss: &impl Composed,
+        [input, target]: [&Tensor; 2],
+        weight: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        fused_or_composed(loss, [input, target], weight, &[self.class_weight], || {
+            let denominator = Denominator::of(self.reduction, MeanOver::Weights)?;
+            let shape = input.size();
+            let [batch, classes, ..] = shape[..] else { return None };
+            let positions = [&shape[..1], &shape[2..]].concat();
+            if target.size() != positions {
+                return None;
             }
-            None => None,
-        };
-        let classes = classes as usize;
-        if target.size() != positions || class_weight.as_ref().is_some_and(|w| w.len() != classes) {
-            return Ok(None);
-        }
-        let data = Data {
-            logits,
-            index,
-            weight,
-            class_weight: class_weight.as_deref(),
-            batch: batch as usize,
-            classes,
-            pixels: positions[1..].iter().product::<i64>() as usize,
-            formula: self.formula,
-            ignored: self.ignore_index,
-        };
-        let Some(weights) = data.weights() else { return Ok(None) };
-        let denominator = match self.denominator {
-            Denominator::One => 1.0,
-            Denominator::Elements => (data.batch * data.pixels) as f64,
-            Denominator::Weights => weights,
-        };
-        let pass = |wanted| match input.kind() {
-            tch::Kind::Double => data.pass::<f64>(input, denominator, wanted),
-            _ => data.pass::<f32>(input, denominator, wanted),
-        };
-        record(input, constants, pass, composed).map(Some)
+            let class_weight = match self.class_weight {
+                Some(all) => Some(per_class(all, classes as usize)?),
+                None => None,
+            };
+            let mut data = Data {
+                logits: Numbers::of(input)?,
+                index: Numbers::of(target)?,
+                weight: Spread::optional(weight, &positions)?,
+                class_weight,
+                batch: batch as usize,
+                classes: classes as usize,
+                pixels: positions[1..].iter().product::<i64>() as usize,
+                formula: self.formula,
+                ignored: self.ignore_index,
+                scale: 1.0,
+            };
+            let weights = data.weights()?;
+            data.scale = denominator.scale(data.batch * data.pixels, || weights);
+            Some(data)
+        })
     }
 }
 
-#[derive(Clone, Copy)]
+fn per_class(weight: &Tensor, classes: usize) -> Option<Vec<f64>> {
+    let numbers = Numbers::of(weight)?;
+    let mut buffer = vec![0.0; numbers.len()];
+    (numbers.len() == classes).then(|| numbers.read(0..classes, &mut buffer).to_vec())
+}
+
 struct Data<'a> {
     logits: Numbers<'a>,
     index: Numbers<'a>,
     weight: Option<Spread<'a>>,
-    class_weight: Option<&'a [f64]>,
+    class_weight: Option<Vec<f64>>,
     batch: usize,
     classes: usize,
     /// Of an image.
     pixels: usize,
     formula: SoftmaxFormula,
     ignored: i64,
+    /// What the sum is multiplied by.
+    scale: f64,
 }
-
-/// Numbers of all classes of a tile: they are read and written several times, so they are to stay in a near cache.
-const NEAR: usize = 16 * 1024;
 
 /// What a thread works in.
 struct Scratch<T> {
@@ -155,20 +140,18 @@ impl<T: Real> Rows<T> {
     }
 }
 
-impl<'a> Data<'a> {
+impl Data<'_> {
     /// The sum of what the pixels count; `None` where a class is out of range.
     fn weights(&self) -> Option<f64> {
         let by_class = match self.formula {
-            SoftmaxFormula::CrossEntropy { .. } => self.class_weight,
+            SoftmaxFormula::CrossEntropy { .. } => self.class_weight.as_deref(),
             SoftmaxFormula::Focal { .. } => None,
         };
-        let total = self.batch * self.pixels;
-        let chunk = 16 * TILE;
-        let sums = parallel::map(0..total.div_ceil(chunk), total / 4, |i| {
+        let pixels = self.batch * self.pixels;
+        let sums = parallel::map(ranges(pixels, CHUNK), pixels / 4, |range| {
             let mut sum = 0.0;
             let (mut class, mut weight) = ([0i32; TILE], [0.0f64; TILE]);
-            for start in (i * chunk..((i + 1) * chunk).min(total)).step_by(TILE) {
-                let tile = start..(start + TILE).min(total);
+            for tile in tiles(range, TILE) {
                 let class =
                     self.index.classes(tile.clone(), self.classes, &[self.ignored], &mut class)?;
                 let weight = self.weight.map(|spread| spread.read(tile, &mut weight));
@@ -187,49 +170,45 @@ impl<'a> Data<'a> {
         });
         sums.into_iter().sum()
     }
+}
 
-    fn pass<T: Computed>(self, input: &Tensor, denominator: f64, wanted: bool) -> Result<Pass> {
-        let mut gradient = room(input, wanted)?;
-        let to = gradient.as_mut().map(Shared::of);
-        // Where nothing counts the sum is 0 too.
-        let scale = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
+impl Pass for Data<'_> {
+    fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
+        let to = gradient.map(Shared::of);
         let class_weight: Option<Vec<T>> =
-            self.class_weight.map(|all| all.iter().map(|&w| T::of(w)).collect());
+            self.class_weight.as_ref().map(|all| all.iter().map(|&w| T::of(w)).collect());
         let together = self.pixels == 1;
         // Of all images where a pixel's classes lie together, else of one image.
         let pixels = if together { self.batch } else { self.pixels };
-        let length = (NEAR / self.classes).clamp(16, TILE).min(pixels);
+        let (length, piece) = near_tile(self.classes, pixels);
         let tiles_of_image = pixels.div_ceil(length);
         let tiles = if together { tiles_of_image } else { tiles_of_image * self.batch };
-        // Several tiles make a piece of work that is worth its turn.
-        let piece = (NEAR / (length * self.classes)).max(1) * 2;
         let scratch =
             || Scratch { scores: vec![T::ZERO; length * self.classes], rows: Rows::new() };
         let units = self.batch * self.pixels * self.classes;
-        let sums = parallel::map_with(0..tiles.div_ceil(piece), units, scratch, |scratch, i| {
+        let pieces = ranges(tiles, piece);
+        let sums = parallel::map_with(pieces, units, scratch, |scratch, piece| {
             let mut total = 0.0;
-            for tile in i * piece..((i + 1) * piece).min(tiles) {
+            for tile in piece {
                 let (image, start) = (tile / tiles_of_image, tile % tiles_of_image * length);
                 total += simd::run(Tile {
-                    data: self,
+                    data: &self,
                     image,
                     range: start..(start + length).min(pixels),
                     class_weight: class_weight.as_deref(),
                     scratch: &mut *scratch,
-                    scale: T::of(scale),
+                    scale: T::of(self.scale),
                     to,
                 });
             }
             total
         });
-        let total: f64 = sums.iter().sum();
-        let value = Tensor::from(total * scale).f_to_kind(T::KIND)?;
-        Ok(Pass { value, gradient })
+        sums.iter().sum::<f64>() * self.scale
     }
 }
 
 struct Tile<'a, 's, T> {
-    data: Data<'a>,
+    data: &'a Data<'a>,
     image: usize,
     range: Range<usize>,
     class_weight: Option<&'a [T]>,

@@ -2,14 +2,14 @@
 
 use super::{
     data::{CHUNK, Computed, Numbers, Part, pieces},
-    node::{Pass, record, room},
+    node::{Pass, record},
     parallel,
     real::{Real, sign, sum},
     simd::{self, Kernel, Madd},
 };
 use crate::Result;
 use std::{marker::PhantomData, ops::Range};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The differences of each pixel to its right and lower neighbour, summed.
 #[derive(Debug, Clone, Copy)]
@@ -22,10 +22,10 @@ pub(crate) enum Variation {
 
 impl Variation {
     /// The sum over images (N, C, H, W), or `None` where it has to be composed.
-    pub(crate) fn loss(
+    pub(crate) fn loss<C: Fn(&Tensor) -> Result<Tensor> + Send + 'static>(
         self,
         input: &Tensor,
-        composed: impl Fn(&Tensor) -> Result<Tensor> + Send + 'static,
+        composed: impl FnOnce() -> C,
     ) -> Result<Option<Tensor>> {
         if !super::applies(input, []) {
             return Ok(None);
@@ -33,29 +33,23 @@ impl Variation {
         let Some(numbers) = Numbers::of(input) else { return Ok(None) };
         let size = input.size();
         let images = Images { numbers, height: size[2] as usize, width: size[3] as usize };
-        let pass = |wanted| match input.f_kind()? {
-            Kind::Double => images.pass::<f64>(self, input, wanted),
-            _ => images.pass::<f32>(self, input, wanted),
-        };
-        record(input, [], pass, composed).map(Some)
+        record(input, [], Varied { images, variation: self }, composed).map(Some)
     }
 }
 
-#[derive(Clone, Copy)]
-struct Images<'a> {
-    numbers: Numbers<'a>,
-    height: usize,
-    width: usize,
+struct Varied<'a> {
+    images: Images<'a>,
+    variation: Variation,
 }
 
-impl Images<'_> {
-    fn pass<T: Computed>(self, variation: Variation, input: &Tensor, wanted: bool) -> Result<Pass> {
+impl Pass for Varied<'_> {
+    fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
         macro_rules! run {
             ($form:expr, $factors:expr) => {
-                self.pass_of::<T, _>($form, $factors, input, wanted)
+                self.images.run::<T, _>($form, $factors, gradient)
             };
         }
-        match variation {
+        match self.variation {
             Variation::Anisotropic { right, below } => {
                 run!(Anisotropic { right, below }, [right, below])
             }
@@ -70,20 +64,27 @@ impl Images<'_> {
             }
         }
     }
+}
 
+#[derive(Clone, Copy)]
+struct Images<'a> {
+    numbers: Numbers<'a>,
+    height: usize,
+    width: usize,
+}
+
+impl Images<'_> {
     /// The gradient of a row needs the differences to the row above: the first row of a piece of work computes them again.
-    fn pass_of<T: Computed, F: Form>(
+    fn run<T: Computed, F: Form>(
         self,
         form: F,
         factors: [f64; 2],
-        input: &Tensor,
-        wanted: bool,
-    ) -> Result<Pass> {
+        gradient: Option<&mut Tensor>,
+    ) -> f64 {
         const ROWS: usize = 16;
-        let mut gradient = room(input, wanted)?;
         let elements = self.numbers.len();
         let rows = (CHUNK / self.width).max(ROWS);
-        let stretches = pieces(elements, rows * self.width, gradient.as_mut());
+        let stretches = pieces(elements, rows * self.width, gradient);
         let sums = parallel::map_with(
             stretches,
             elements,
@@ -92,9 +93,7 @@ impl Images<'_> {
                 simd::run(Stretch { images: self, form, range, part, rows: scratch })
             },
         );
-        let total: f64 = (0..2).map(|i| factors[i] * sums.iter().map(|s| s[i]).sum::<f64>()).sum();
-        let value = Tensor::from(total).f_to_kind(T::KIND)?;
-        Ok(Pass { value, gradient })
+        (0..2).map(|i| factors[i] * sums.iter().map(|s| s[i]).sum::<f64>()).sum()
     }
 }
 

@@ -159,8 +159,10 @@ impl TotalVariationLoss {
                 scale: scale((height - 1) * (width - 1)),
             },
         };
-        let loss = self.clone();
-        variation.loss(input, move |input| loss.composed(input))
+        variation.loss(input, || {
+            let loss = self.clone();
+            move |input| loss.composed(input)
+        })
     }
 
     fn composed(&self, input: &Tensor) -> Result<Tensor> {

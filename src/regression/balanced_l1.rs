@@ -3,7 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
-    fused::{BalancedL1, of_error},
+    fused::{BalancedL1, Composed, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -109,17 +109,11 @@ impl BalancedL1Loss {
             "in (0, 80 alpha]",
         )?;
         let b = self.b();
-        let loss = self.clone();
-        of_error(
-            BalancedL1 { alpha, beta, gamma, b },
-            input,
-            target,
-            weight,
-            reduction,
-            move |input, target, weight| loss.composed(input, target, weight),
-        )
+        of_error(BalancedL1 { alpha, beta, gamma, b }, self, [input, target], weight, reduction)
     }
+}
 
+impl Composed for BalancedL1Loss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "BalancedL1Loss";
         let Self { alpha, gamma, beta, reduction } = *self;

@@ -3,7 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
-    fused::{Charbonnier, of_error},
+    fused::{Charbonnier, Composed, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -93,17 +93,17 @@ impl CharbonnierLoss {
         check::reduction(NAME, self.reduction)?;
         check::above_zero(NAME, "eps", self.eps)?;
         let offset = if self.offset { self.eps } else { 0.0 };
-        let loss = self.clone();
         of_error(
             Charbonnier { eps: self.eps, offset },
-            input,
-            target,
+            self,
+            [input, target],
             weight,
             self.reduction,
-            move |input, target, weight| loss.composed(input, target, weight),
         )
     }
+}
 
+impl Composed for CharbonnierLoss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "CharbonnierLoss";
         let (input, target) = pair(NAME, input, target)?;

@@ -3,7 +3,7 @@
 use super::{elementwise, native, pair};
 use crate::{
     Reduction, Result, check,
-    fused::{Huber, SmoothL1, of_error},
+    fused::{Composed, Huber, SmoothL1, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -74,17 +74,11 @@ impl HuberLoss {
         const NAME: &str = "HuberLoss";
         check::reduction(NAME, self.reduction)?;
         check::above_zero(NAME, "delta", self.delta)?;
-        let loss = self.clone();
-        of_error(
-            Huber { delta: self.delta },
-            input,
-            target,
-            weight,
-            self.reduction,
-            move |input, target, weight| loss.composed(input, target, weight),
-        )
+        of_error(Huber { delta: self.delta }, self, [input, target], weight, self.reduction)
     }
+}
 
+impl Composed for HuberLoss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "HuberLoss";
         let (input, target) = pair(NAME, input, target)?;
@@ -164,17 +158,11 @@ impl SmoothL1Loss {
         const NAME: &str = "SmoothL1Loss";
         check::reduction(NAME, self.reduction)?;
         check::at_least_zero(NAME, "beta", self.beta)?;
-        let loss = self.clone();
-        of_error(
-            SmoothL1 { beta: self.beta },
-            input,
-            target,
-            weight,
-            self.reduction,
-            move |input, target, weight| loss.composed(input, target, weight),
-        )
+        of_error(SmoothL1 { beta: self.beta }, self, [input, target], weight, self.reduction)
     }
+}
 
+impl Composed for SmoothL1Loss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "SmoothL1Loss";
         let (input, target) = pair(NAME, input, target)?;

@@ -3,7 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
-    fused::{Absolute, of_error},
+    fused::{Absolute, Composed, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -63,17 +63,11 @@ impl L1Loss {
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "L1Loss";
         check::reduction(NAME, self.reduction)?;
-        let loss = self.clone();
-        of_error(
-            Absolute {},
-            input,
-            target,
-            weight,
-            self.reduction,
-            move |input, target, weight| loss.composed(input, target, weight),
-        )
+        of_error(Absolute {}, self, [input, target], weight, self.reduction)
     }
+}
 
+impl Composed for L1Loss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "L1Loss";
         let (input, target) = pair(NAME, input, target)?;

@@ -3,7 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
-    fused::{LogCosh, of_error},
+    fused::{Composed, LogCosh, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -66,12 +66,11 @@ impl LogCoshLoss {
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "LogCoshLoss";
         check::reduction(NAME, self.reduction)?;
-        let loss = self.clone();
-        of_error(LogCosh {}, input, target, weight, self.reduction, move |input, target, weight| {
-            loss.composed(input, target, weight)
-        })
+        of_error(LogCosh {}, self, [input, target], weight, self.reduction)
     }
+}
 
+impl Composed for LogCoshLoss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "LogCoshLoss";
         let (input, target) = pair(NAME, input, target)?;

@@ -3,7 +3,7 @@
 use super::{native, pair, root};
 use crate::{
     MeanOver, Reduction, Result, check,
-    fused::{Squared, of_error},
+    fused::{Composed, Squared, of_error},
     loss::{named_loss, weighted_loss},
     reduce::{ratio, reduce, weights},
 };
@@ -65,7 +65,7 @@ impl MseLoss {
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "MseLoss";
         check::reduction(NAME, self.reduction)?;
-        reduced(NAME, input, target, weight, self.reduction)
+        SquaredErrors { name: NAME, reduction: self.reduction }.compute(input, target, weight)
     }
 }
 
@@ -76,18 +76,26 @@ named_loss! {
     aliases ["l2", "mean_squared_error"],
 }
 
-/// Squared errors, reduced.
-fn reduced(
+/// Squared errors, reduced, of the loss that is called `name`.
+#[derive(Clone, Copy)]
+struct SquaredErrors {
     name: &'static str,
-    input: &Tensor,
-    target: &Tensor,
-    weight: Option<&Tensor>,
     reduction: Reduction,
-) -> Result<Tensor> {
-    of_error(Squared {}, input, target, weight, reduction, move |input, target, weight| {
-        let (input, target) = pair(name, input, target)?;
-        native(name, &input, weight, reduction, |reduction| input.f_mse_loss(&target, reduction))
-    })
+}
+
+impl SquaredErrors {
+    fn compute(self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        of_error(Squared {}, &self, [input, target], weight, self.reduction)
+    }
+}
+
+impl Composed for SquaredErrors {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        let (input, target) = pair(self.name, input, target)?;
+        native(self.name, &input, weight, self.reduction, |reduction| {
+            input.f_mse_loss(&target, reduction)
+        })
+    }
 }
 
 /// Root mean squared error (RMSE).
@@ -170,7 +178,8 @@ impl RmseLoss {
         const NAME: &str = "RmseLoss";
         check::reduction(NAME, self.reduction)?;
         if !self.per_sample {
-            return root(&reduced(NAME, input, target, weight, Reduction::Mean)?);
+            let mean = SquaredErrors { name: NAME, reduction: Reduction::Mean };
+            return root(&mean.compute(input, target, weight)?);
         }
         let (input, target) = pair(NAME, input, target)?;
         check::shape_is(NAME, "input", &input, input.dim() > 0, "[N, ..]")?;

@@ -3,7 +3,7 @@
 use super::{elementwise, pair};
 use crate::{
     Reduction, Result, check,
-    fused::{Quantile, of_error},
+    fused::{Composed, Quantile, of_error},
     loss::{named_loss, weighted_loss},
 };
 use tch::Tensor;
@@ -70,17 +70,17 @@ impl QuantileLoss {
         const NAME: &str = "QuantileLoss";
         check::reduction(NAME, self.reduction)?;
         check::fraction(NAME, "quantile", self.quantile)?;
-        let loss = self.clone();
         of_error(
             Quantile { slant: 0.5 - self.quantile },
-            input,
-            target,
+            self,
+            [input, target],
             weight,
             self.reduction,
-            move |input, target, weight| loss.composed(input, target, weight),
         )
     }
+}
 
+impl Composed for QuantileLoss {
     fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "QuantileLoss";
         let (input, target) = pair(NAME, input, target)?;

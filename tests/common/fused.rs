@@ -56,3 +56,38 @@ pub fn alike(what: &str, loss: impl Fn(&Tensor) -> Tensor, input: &Tensor) {
     assert_close(&format!("{what}: value alone"), &alone, &value, (1e-12, 0.0));
     assert!(is_fused(&loss, input), "{what}: not fused");
 }
+
+/// The gradient of a penalty on the gradient is the same both ways.
+#[track_caller]
+pub fn alike_twice(what: &str, loss: impl Fn(&Tensor) -> Tensor, input: &Tensor) {
+    let twice = |on| {
+        fused::set_enabled(on);
+        let x = leaf(input);
+        let value = loss(&(&x * 1.5));
+        let first = Tensor::run_backward(&[&value], &[&x], true, true).remove(0);
+        (first.square().sum(None::<Kind>) + value).backward();
+        fused::set_enabled(true);
+        x.grad()
+    };
+    let _alone = alone();
+    assert_close(what, &twice(true), &twice(false), tolerance(input.kind()));
+}
+
+/// Value and gradient have the same bits for any number of threads.
+#[track_caller]
+pub fn alike_for_any_threads(loss: impl Fn(&Tensor) -> Tensor, input: &Tensor) {
+    let run = |threads| {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(threads);
+        let x = leaf(input);
+        let loss = loss(&x);
+        loss.backward();
+        tch::set_num_threads(before);
+        (loss.double_value(&[]), x.grad())
+    };
+    let _alone = alone();
+    let one = run(1);
+    for threads in [2, 3, 8] {
+        assert_eq!(run(threads), one, "{threads} threads");
+    }
+}

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/fused.rs"]
 mod fused_common;
 
-use common::{assert_close, leaf, rand, randint, randn, tolerance};
+use common::{leaf, rand, randint, randn};
 use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{

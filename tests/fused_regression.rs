@@ -4,12 +4,12 @@ mod common;
 #[path = "common/fused.rs"]
 mod fused_common;
 
-use common::{KINDS, assert_close, leaf, rand, randint, randn, tolerance};
+use common::{KINDS, leaf, rand, randint, randn};
 use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused, passed};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BalancedL1Loss, CharbonnierLoss, HuberLoss, L1Loss, LogCoshLoss, Loss, MseLoss, QuantileLoss,
-    Reduction, RmseLoss, SmoothL1Loss, fused,
+    Reduction, RmseLoss, SmoothL1Loss,
     perceptual::{TotalVariation, TotalVariationLoss},
 };
 

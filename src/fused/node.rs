@@ -106,6 +106,8 @@ fn scalar<T: Computed>(value: f64) -> Result<Tensor> {
     Ok(Tensor::f_full([0i64; 0].as_slice(), value, (T::KIND, Device::Cpu))?)
 }
 
+type OfInput = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send>;
+
 struct Node {
     value: Option<Tensor>,
     gradient: Option<Tensor>,
@@ -113,7 +115,7 @@ struct Node {
     kind: Kind,
     /// Until they are saved, with their versions: the composed form must not find them changed.
     constants: Vec<Tensor>,
-    composed: Box<dyn Fn(&Tensor) -> Result<Tensor> + Send>,
+    composed: OfInput,
 }
 
 impl Function for Node {

@@ -15,6 +15,7 @@ mod resize;
 mod retrieval;
 mod ssim;
 mod surface;
+mod window;
 
 pub use calibration::{Calibration, ReliabilityBin};
 pub use cl_dice::{cl_dice, f_cl_dice};

@@ -1,5 +1,6 @@
 //! Structural similarity of images, at one scale and at several.
 
+use super::window::Window;
 use crate::{
     MeanOver, Reduction, Result, check,
     error::unwrap,
@@ -233,54 +234,9 @@ impl SsimOptions {
         }
     }
 
-    /// The mean of each map around each pixel; maps and means (N, C, H, W).
-    ///
-    /// Maps without a graph stay apart: convolutions keep their input for the backward pass.
-    pub(crate) fn local_means<const K: usize>(&self, maps: [&Tensor; K]) -> Result<[Tensor; K]> {
-        let mut means = maps.map(Tensor::shallow_clone);
-        for with_graph in [true, false] {
-            let chosen: Vec<usize> =
-                (0..K).filter(|&i| maps[i].requires_grad() == with_graph).collect();
-            if chosen.is_empty() {
-                continue;
-            }
-            let maps: Vec<&Tensor> = chosen.iter().map(|&i| maps[i]).collect();
-            for (i, mean) in chosen.into_iter().zip(self.convolved(&maps)?) {
-                means[i] = mean;
-            }
-        }
-        Ok(means)
-    }
-
-    fn convolved(&self, maps: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let (images, channels, height, width) = maps[0].size4()?;
-        let (count, radius) = (maps.len() as i64, self.radius());
-        let planes = count * images * channels;
-        let window = self.weights(maps[0])?;
-        let border = if self.padding == SsimPadding::Zeros { radius } else { 0 };
-        // All planes as the channels of one image: depthwise convolutions take several times as
-        // long for a batch of images of few channels.
-        let mut together = Tensor::f_cat(maps, 0)?.f_reshape([1, planes, height, width])?;
-        if self.padding == SsimPadding::Reflect {
-            together = together.f_reflection_pad2d([radius, radius, radius, radius])?;
-        }
-        let convolved = |maps: &Tensor, window: &Tensor, border: [i64; 2]| {
-            let (height, width) = window.size2()?;
-            let window = window.f_expand([planes, 1, height, width], false)?;
-            maps.f_conv2d(&window, None::<&Tensor>, 1, border, 1, planes)
-        };
-        let (across, down) = (window.f_unsqueeze(0)?, window.f_unsqueeze(1)?);
-        let means = match self.kernel_size {
-            // One pass over a small window is cheaper than two.
-            ..=5 => convolved(&together, &down.f_mul(&across)?, [border, border])?,
-            _ => {
-                let rows = convolved(&together, &across, [0, border])?;
-                drop(together);
-                convolved(&rows, &down, [border, 0])?
-            }
-        };
-        let (_, _, height, width) = means.size4()?;
-        Ok(means.f_view([count, images, channels, height, width])?.f_unbind(0)?)
+    /// The means of maps (N, C, H, W) like `like` around each pixel.
+    pub(crate) fn windows(&self, like: &Tensor) -> Result<Window> {
+        Ok(Window { weights: self.weights(like)?, padding: self.padding })
     }
 
     /// Luminance and contrast terms at each pixel, of images with pixels.
@@ -290,7 +246,7 @@ impl SsimOptions {
         let difference = input.f_sub(target)?.f_square()?;
         let squares = input.f_square()?.f_add(&target.f_square()?)?;
         let maps = [input, target, &squares, &difference];
-        let [x, y, mean_squares, mean_difference] = self.local_means(maps)?;
+        let [x, y, mean_squares, mean_difference] = self.windows(input)?.means(maps)?;
         drop((squares, difference));
         let c1 = (self.k1 * self.data_range).powi(2);
         let c2 = (self.k2 * self.data_range).powi(2);

@@ -146,11 +146,11 @@ impl StructuralCorrelationLoss {
 
     fn compute(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
         const NAME: &str = "StructuralCorrelationLoss";
-        let windows = SsimOptions::new(1.0)
+        let options = SsimOptions::new(1.0)
             .kernel_size(self.kernel_size)
             .sigma(self.sigma)
             .padding(SsimPadding::Reflect);
-        windows.check(NAME)?;
+        options.check(NAME)?;
         let (beta, constant) = (self.beta, self.constant);
         check::param(NAME, "beta", beta, (0.0..1.0).contains(&beta), "in [0, 1)")?;
         let ok = constant > 0.0 && constant.is_finite();
@@ -200,16 +200,15 @@ impl StructuralCorrelationLoss {
         };
         let [p, y] = [probabilities, labels].map(|map| map.f_view(size.as_slice()));
         let (p, y) = (p?, y?);
-        let (squared_p, squared_y) = (p.f_square()?, y.f_square()?);
-        let [mean_p, mean_y, squared_p, squared_y] =
-            windows.local_means([&p, &y, &squared_p, &squared_y])?;
-        let standardised = |map: &Tensor, mean: &Tensor, squared: &Tensor| -> Result<Tensor> {
-            let deviation = power(&squared.f_sub(&mean.f_square()?)?, 0.5)?;
-            let centred = map.f_sub(mean)?.f_add_scalar(constant)?;
+        let windows = options.windows(&p)?;
+        let standardised = |map: &Tensor| -> Result<Tensor> {
+            let [mean, square] = windows.means([map, &map.f_square()?])?;
+            let variance = square.f_sub(&mean.f_square()?)?;
+            let deviation = power(&variance, 0.5)?;
+            let centred = map.f_sub(&mean)?.f_add_scalar(constant)?;
             Ok(centred.f_div(&deviation.f_add_scalar(constant)?)?)
         };
-        let expected = standardised(&y, &mean_y, &squared_y)?;
-        let mut error = expected.f_sub(&standardised(&p, &mean_p, &squared_p)?)?.f_abs()?;
+        let mut error = standardised(&y)?.f_sub(&standardised(&p)?)?.f_abs()?;
         if let Some(mask) = &mask {
             error = error.f_mul(&mask.f_ne(0.0)?)?;
         }

@@ -5,8 +5,8 @@
 //! dense contiguous `Float`, `Double`, `Half` and `BFloat16` tensors on the CPU, a reduced loss, and no gradient of the target or a
 //! weight. Elsewhere, and where a graph of the gradient is asked for, the loss is composed of libtorch's operations.
 //!
-//! The kernels run on libtorch's number of threads (`tch::get_num_threads`), a sum has the same bits for any number of them, and
-//! the instructions (AVX-512, AVX2, NEON or none) are chosen when the program runs.
+//! The kernels run on libtorch's own threads (`tch::set_num_threads`), a sum has the same bits for any number of them, and the
+//! instructions (AVX-512, AVX2, NEON or none) are chosen when the program runs.
 
 mod binary;
 mod boxes;
@@ -14,7 +14,7 @@ mod data;
 mod elementwise;
 mod node;
 mod overlap;
-mod parallel;
+pub(crate) mod parallel;
 mod real;
 mod simd;
 mod softmax;

@@ -1,10 +1,7 @@
 //! Exact Euclidean distance transforms.
 
-use crate::{LossError, Result, check, error::unwrap};
-use std::{
-    ops::{Add, Mul, Neg},
-    thread,
-};
+use crate::{LossError, Result, check, error::unwrap, fused::parallel};
+use std::ops::{Add, Mul, Neg};
 use tch::{Device, Kind, Tensor, kind::Element};
 
 /// The exact Euclidean distance of each nonzero pixel to the nearest zero pixel.
@@ -20,7 +17,7 @@ use tch::{Device, Kind, Tensor, kind::Element};
 /// `spacing` is the size of a pixel along each; all dimensions before them are a batch.
 ///
 /// On the CPU, squared distances are taken along one dimension after another as lower envelopes of
-/// parabolas, by `tch::get_num_threads()` threads. On CUDA, lines of up to 512 pixels are compared
+/// parabolas, by libtorch's threads. On CUDA, lines of up to 512 pixels are compared
 /// with themselves on the device, without waiting for it; longer ones are done on the host and
 /// copied back.
 ///
@@ -345,12 +342,21 @@ struct Lines {
 /// How many lines are copied at once, so that whole cache lines are read.
 const BLOCK: usize = 16;
 
-/// A thread is not worth starting for fewer pixels.
-const FEW: usize = 1 << 14;
+/// How many blocks are one piece of work.
+const BLOCKS: usize = 4;
+
+/// A pixel as units of [`parallel::map_with`].
+const UNITS: usize = 4;
+
+/// What a thread works in.
+struct Scratch<T> {
+    block: Vec<T>,
+    measure: Measure<T>,
+}
 
 impl Lines {
     /// Takes distances along the first dimension of each image, which becomes its last: after a
-    /// pass for each dimension they are in order again, and each thread writes one piece.
+    /// pass for each dimension they are in order again, and each thread writes pieces of its own.
     fn pass<T: Real, From: Copy + Sync, To: Send>(
         self,
         from: &[From],
@@ -358,20 +364,17 @@ impl Lines {
         load: impl Fn(From) -> T + Sync,
         store: impl Fn(T) -> To + Sync,
     ) {
-        let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
-        let threads = threads.min(to.len() / FEW).max(1);
-        let share = (to.len() / self.length).div_ceil(threads);
-        let work = |first: usize, piece: &mut [To]| self.piece(from, first, piece, &load, &store);
-        thread::scope(|scope| {
-            let mut pieces = to.chunks_mut(share * self.length).enumerate();
-            let own = pieces.next();
-            for (i, piece) in pieces {
-                let work = &work;
-                scope.spawn(move || work(i * share, piece));
-            }
-            if let Some((_, piece)) = own {
-                work(0, piece);
-            }
+        // An odd number of cache lines, so that a column of the block is in different sets.
+        let stride = (self.length.div_ceil(16) | 1) * 16;
+        let scratch = || Scratch {
+            block: vec![T::ZERO; stride * BLOCK],
+            measure: Measure::new(self.length, self.spacing),
+        };
+        let lines = BLOCKS * BLOCK;
+        let units = UNITS * to.len();
+        let pieces = to.chunks_mut(lines * self.length).enumerate();
+        parallel::map_with(pieces, units, scratch, |scratch, (i, to)| {
+            self.piece(from, i * lines, to, scratch, &load, &store);
         });
     }
 
@@ -381,14 +384,13 @@ impl Lines {
         from: &[From],
         first: usize,
         to: &mut [To],
+        scratch: &mut Scratch<T>,
         load: impl Fn(From) -> T,
         store: impl Fn(T) -> To,
     ) {
-        let Lines { length, spacing, count } = self;
-        // An odd number of cache lines, so that a column of the block is in different sets.
-        let stride = (length.div_ceil(16) | 1) * 16;
-        let mut block = vec![T::ZERO; stride * BLOCK];
-        let mut measure = Measure::new(length, spacing);
+        let Lines { length, count, .. } = self;
+        let Scratch { block, measure } = scratch;
+        let stride = block.len() / BLOCK;
         let mut next = first;
         let end = first + to.len() / length;
         let mut to = to.chunks_exact_mut(length);

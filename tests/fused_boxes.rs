@@ -7,7 +7,7 @@ mod fused_common;
 use common::{KINDS, assert_close, leaf, rand, tensor, tolerance};
 use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
 use tch::{Device, Kind, Tensor};
-use tch_losses::detection::boxes;
+use tch_losses::detection::{BoxSize, YoloBoxLoss, boxes};
 use tch_losses::{
     BoxFormat, CIoULoss, DIoULoss, GIoULoss, IoULoss, IouKind, Loss, Reduction, bbox_iou, fused,
     pairwise_iou,
@@ -233,6 +233,46 @@ fn overlaps_without_a_graph() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn box_errors_of_every_kind_size_and_option() {
+    for kind in KINDS {
+        for (seed, n) in SIZES.into_iter().enumerate() {
+            let seed = seed as i64;
+            // Also negative sides, but none so short that the slope of f multiplies what both forms round.
+            let sign = rand(seed + 30, &[n, 4], kind).gt(0.2).to_kind(kind) * 2.0 - 1.0;
+            let input = (rand(seed, &[n, 4], kind) * 0.9 + 0.1) * sign;
+            let target = rand(seed + 10, &[n, 4], kind) * 0.9 + 0.05;
+            let weight = rand(seed + 20, &[n], kind);
+            for size in [BoxSize::Root, BoxSize::Log, BoxSize::Linear] {
+                for small_boxes in [false, true] {
+                    let loss = YoloBoxLoss::v1().size(size).small_boxes(small_boxes);
+                    let what = format!("{loss:?} {kind:?} {n}");
+                    alike(&what, |x| loss.forward(x, &target), &input);
+                    let weighted = |x: &Tensor| loss.forward_weighted(x, &target, &weight);
+                    alike(&format!("{what}, weighted"), weighted, &input);
+                    // Of gradients about 1: those of logarithms of 8 that nearly cancel are no nearer than that.
+                    let summed = loss.clone().reduction(Reduction::Sum).lambda_coord(0.02);
+                    alike(&format!("{what}, summed"), |x| summed.forward(x, &target), &input);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn box_errors_of_short_sides_and_a_gradient_of_the_gradient() {
+    let sides = [0.0, 1e-3, -1e-3, 5e-4, -5e-4, 1e-30, -0.3, 2.0];
+    let boxes: Vec<f64> = sides.iter().flat_map(|&side| [0.5, 0.4, side, 0.2 - side]).collect();
+    let input = tensor(&boxes, &[8, 4]);
+    let target = input.flip([0]) * 0.9 + 0.01;
+    for loss in [YoloBoxLoss::v1(), YoloBoxLoss::v2()] {
+        alike(&format!("{loss:?}"), |x| loss.forward(x, &target), &input);
+        let plain = rand(1, &[50, 4], Kind::Double) + 0.01;
+        let to = rand(2, &[50, 4], Kind::Double);
+        alike_twice(&format!("{loss:?}"), |x| loss.forward(x, &to), &plain);
     }
 }
 

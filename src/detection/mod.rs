@@ -16,6 +16,7 @@ pub(crate) use iou::{ASPECT, THINNEST, limits};
 pub use iou::{IouKind, bbox_iou, f_bbox_iou, f_pairwise_iou, pairwise_iou};
 pub use iou_loss::{CIoULoss, DIoULoss, GIoULoss, IoULoss};
 pub use nms::{batched_nms, f_batched_nms, f_nms, nms};
+pub(crate) use yolo_box::SHORTEST_SIDE;
 pub use yolo_box::{BoxSize, YoloBoxLoss};
 pub use yolo_v5::{DropReason, Dropped, Duplicates, Gains, MatchReport, YoloV5Loss, YoloV5Losses};
 

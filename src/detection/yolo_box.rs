@@ -3,6 +3,7 @@
 use super::boxes::check_boxes;
 use crate::{
     MeanOver, Reduction, Result, check,
+    fused::{BoxErrors, Composed},
     loss::{named_loss, option_enum, weighted_loss},
     reduce::{reduce, weights},
 };
@@ -27,7 +28,7 @@ option_enum!(BoxSize {
 });
 
 /// Sides shorter than this share of the image are compared by a straight line.
-const SHORTEST: f64 = 1e-3;
+pub(crate) const SHORTEST_SIDE: f64 = 1e-3;
 
 impl BoxSize {
     /// Odd, continuous, and with a bounded gradient: a negative side is as far from a positive one as
@@ -36,11 +37,11 @@ impl BoxSize {
         if self == BoxSize::Linear {
             return Ok(side.shallow_clone());
         }
-        let size = side.f_abs()?.f_clamp_min(SHORTEST)?;
+        let size = side.f_abs()?.f_clamp_min(SHORTEST_SIDE)?;
         Ok(match self {
             BoxSize::Root => side.f_div(&size.f_sqrt()?)?,
             _ => {
-                let log = size.f_log()?.f_add_scalar(1.0 - SHORTEST.ln())?;
+                let log = size.f_log()?.f_add_scalar(1.0 - SHORTEST_SIDE.ln())?;
                 side.f_div(&size)?.f_mul(&log)?
             }
         })
@@ -166,6 +167,15 @@ impl YoloBoxLoss {
         check::at_least_zero(NAME, "lambda_coord", self.lambda_coord)?;
         check_boxes(NAME, "input", input)?;
         check::same_shape(NAME, input, target)?;
+        let errors =
+            BoxErrors { size: self.size, factor: self.lambda_coord, small_boxes: self.small_boxes };
+        errors.loss(self, [input, target], weight, self.reduction)
+    }
+}
+
+impl Composed for YoloBoxLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "YoloBoxLoss";
         let input = check::accumulated(NAME, "input", input)?;
         let target = check::in_kind(NAME, "target", target, input.f_kind()?)?;
         let halves = |boxes: &Tensor| -> Result<[Tensor; 2]> {

@@ -83,13 +83,13 @@ impl BoxOverlap {
 }
 
 /// Boxes that are worked on at once.
-const BOXES: usize = TILE / 4;
+pub(super) const BOXES: usize = TILE / 4;
 
 /// Boxes, or pairs of them, in one piece of work.
-const CHUNK: usize = 16 * BOXES;
+pub(super) const CHUNK: usize = 16 * BOXES;
 
 /// A box with its gradient as units of [`parallel::map`], and a pair of boxes without.
-const UNITS: (usize, usize) = (4, 2);
+pub(super) const UNITS: (usize, usize) = (4, 2);
 
 /// A number of each box of a tile.
 type Row<T> = [T; BOXES];
@@ -369,7 +369,7 @@ impl<T: Real> Slopes<Row<T>> {
 
 /// The boxes of a tile, their four numbers apart.
 #[inline(always)]
-fn load<T: Computed>(boxes: &Numbers<'_>, tile: &Range<usize>, to: &mut Boxes<T>) {
+pub(super) fn load<T: Computed>(boxes: &Numbers<'_>, tile: &Range<usize>, to: &mut Boxes<T>) {
     let mut buffer = [T::ZERO; TILE];
     let (boxes, _) = boxes.read(4 * tile.start..4 * tile.end, &mut buffer).as_chunks::<4>();
     let [a, b, c, d] = to;

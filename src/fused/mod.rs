@@ -9,6 +9,7 @@
 //! instructions (AVX-512, AVX2, NEON or none) are chosen when the program runs.
 
 mod binary;
+mod box_errors;
 mod boxes;
 mod data;
 mod elementwise;
@@ -21,6 +22,7 @@ mod softmax;
 mod total_variation;
 
 pub(crate) use binary::BinaryCrossEntropy;
+pub(crate) use box_errors::BoxErrors;
 pub(crate) use boxes::BoxOverlap;
 pub(crate) use elementwise::{
     Absolute, BalancedL1, Charbonnier, Huber, LogCosh, Quantile, SmoothL1, Squared, of_error,

@@ -4,12 +4,13 @@ mod common;
 #[path = "common/fused.rs"]
 mod fused_common;
 
-use common::{leaf, rand, randint, randn};
-use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
+use common::{assert_close, leaf, rand, randint, randn, tolerance};
+use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused, passed};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
-    BceWithLogitsLoss, CrossEntropyLoss, DiceLoss, FocalLoss, Loss, MeanOver, Reduction,
-    SoftDiceLoss, SoftmaxFocalLoss, TverskyLoss, fused, segmentation::Nonlinearity,
+    BceWithLogitsLoss, CrossEntropyLoss, DiceLoss, FocalLoss, Loss, LovaszHingeLoss,
+    LovaszSoftmaxLoss, MeanOver, Reduction, SoftDiceLoss, SoftmaxFocalLoss, TverskyLoss, fused,
+    segmentation::{Aggregate, Nonlinearity},
 };
 
 /// Sizes around the tiles, the chunks and what several threads share.
@@ -255,6 +256,53 @@ fn a_class_out_of_range_is_the_composed_error() {
         error
     };
     assert_eq!(error(true), error(false));
+}
+
+#[test]
+fn lovasz_losses_of_every_shape_and_option() {
+    for kind in [Kind::Float, Kind::Double] {
+        for shape in [[1, 2, 1, 3], [2, 3, 5, 7], [3, 4, 40, 50], [1, 3, 190, 200]] {
+            let (input, target, weight) = pixels(1, &shape, kind);
+            let masks = randint(4, 2, &shape);
+            let masks_weight = rand(5, &shape, kind);
+            for aggregate in [Aggregate::Batch, Aggregate::PerImage] {
+                let softmax = LovaszSoftmaxLoss::default().aggregate(aggregate);
+                let hinge = LovaszHingeLoss::default().aggregate(aggregate);
+                let what = format!("{kind:?} {shape:?} {aggregate:?}");
+                // In Float softmax's own gradient cancels slopes that the two forms round differently.
+                if kind == Kind::Double {
+                    alike(&format!("softmax {what}"), |x| softmax.forward(x, &target), &input);
+                    let loss = |x: &Tensor| softmax.forward_weighted(x, &target, &weight);
+                    alike(&format!("weighted softmax {what}"), loss, &input);
+                }
+                for per_class in [false, true] {
+                    let hinge = hinge.clone().per_class(per_class);
+                    let what = format!("{what} {per_class}");
+                    alike(&format!("hinge {what}"), |x| hinge.forward(x, &masks), &input);
+                    let loss = |x: &Tensor| hinge.forward_weighted(x, &masks, &masks_weight);
+                    alike(&format!("weighted hinge {what}"), loss, &input);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lovasz_losses_of_equal_errors_and_of_weights_of_zero() {
+    let target = randint(1, 3, &[2, 300]);
+    let input = randn(2, &[2, 3, 300], Kind::Double);
+    let weight = rand(3, &[2, 300], Kind::Double).gt(0.5).to_kind(Kind::Double);
+    let loss = LovaszSoftmaxLoss::default();
+    alike("weights of zero", |x| loss.forward_weighted(x, &target, &weight), &input);
+    let nothing = weight.zeros_like();
+    alike("nothing", |x| loss.forward_weighted(x, &target, &nothing), &input);
+    alike_twice("the gradient", |x| loss.forward(x, &target), &input);
+    // Of equal errors either may be first, which moves the slopes among them, but not the value.
+    let input = randint(2, 3, &[2, 3, 300]).to_kind(Kind::Double);
+    let _alone = alone();
+    let [fused, composed] =
+        [true, false].map(|on| passed(on, &|x| loss.forward(x, &target), &input).0);
+    assert_close("equal errors", &fused, &composed, tolerance(Kind::Double));
 }
 
 #[test]

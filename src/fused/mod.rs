@@ -13,6 +13,7 @@ mod box_errors;
 mod boxes;
 mod data;
 mod elementwise;
+mod lovasz;
 mod node;
 mod overlap;
 pub(crate) mod parallel;
@@ -27,6 +28,7 @@ pub(crate) use boxes::BoxOverlap;
 pub(crate) use elementwise::{
     Absolute, BalancedL1, Charbonnier, Huber, LogCosh, Quantile, SmoothL1, Squared, of_error,
 };
+pub(crate) use lovasz::{LovaszRows, LovaszSums};
 pub(crate) use node::Composed;
 pub(crate) use overlap::{Activation, OverlapSums, Sums};
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     LossError, Reduction, Result, check,
+    fused::{LovaszRows, LovaszSums},
     loss::{named_loss, weighted_loss},
     reduce::{ratio, weights},
 };
@@ -441,21 +442,17 @@ fn over_pixels(t: &Tensor, aggregate: Aggregate) -> Result<Tensor> {
     Ok(t.f_sum_dim_intlist(over, false, None::<Kind>)?)
 }
 
-/// What [`sorted`] returns: sums over the last dimension, and a slope for each error.
-struct Sorted {
-    value: Tensor,
-    present: Tensor,
-    total: Tensor,
-    slope: Option<Tensor>,
-}
-
 /// The Lovász extension over the last dimension of `errors`, where each counts `weight` times.
 fn sorted(
     errors: Tensor,
     foreground: Tensor,
     weight: Option<Tensor>,
     with_slope: bool,
-) -> Result<Sorted> {
+) -> Result<LovaszSums> {
+    let rows = LovaszRows { errors: &errors, foreground: &foreground, weight: weight.as_ref() };
+    if let Some(sums) = rows.sums(with_slope)? {
+        return Ok(sums);
+    }
     let kind = errors.f_kind()?;
     let last = errors.size().last().copied().unwrap_or_default() - 1;
     let (mut errors, order) = from_the_largest(errors)?;
@@ -499,7 +496,7 @@ fn sorted(
         true => Some(errors.f_scatter_(-1, &order, &step)?),
         false => None,
     };
-    Ok(Sorted { value, present: present.f_squeeze_dim(-1)?, total, slope })
+    Ok(LovaszSums { value, present: present.f_squeeze_dim(-1)?, total, slope })
 }
 
 /// Sorts each row of errors, which are not negative; also says where they were.

@@ -3,6 +3,7 @@
 //! ```text
 //! value CASE SIZE            the result of one pass, summed
 //! time CASE SIZE PASSES      the median time of a forward and backward pass, in seconds
+//! copy CASE SIZE PASSES      the median time of a copy of the inputs that get a gradient, in seconds
 //! peak CASE SIZE             the most memory that a pass takes beside its inputs, in bytes
 //! ```
 
@@ -48,17 +49,32 @@ fn answer(line: &str, device: Device, job: &mut (String, Option<Job>)) -> Result
     let job = job.1.as_ref().with_context(|| format!("no case {case}"))?;
     match (command, passes) {
         ("value", []) => Ok(job.step().sum(Kind::Double).double_value(&[])),
-        ("time", [passes]) => Ok(time(job, device, passes.parse()?)),
+        ("time", [passes]) => {
+            let step = || drop(black_box(job.step()));
+            Ok(time(device, passes.parse()?, step))
+        }
+        ("copy", [passes]) => {
+            let mut room = job.room();
+            let bytes: usize =
+                room.iter().map(|to| to.numel() * to.kind().elt_size_in_bytes()).sum();
+            if bytes < FOR_COPY {
+                bail!("too little to tell calls from memory");
+            }
+            Ok(time(device, passes.parse()?, || job.copy_to(&mut room)))
+        }
         ("peak", []) => peak(job, device),
         _ => bail!("no command {line}"),
     }
 }
 
-fn time(job: &Job, device: Device, passes: usize) -> f64 {
+/// Bytes that a copy is timed for.
+const FOR_COPY: usize = 4 << 20;
+
+fn time(device: Device, passes: usize, mut pass: impl FnMut()) -> f64 {
     let mut seconds: Vec<f64> = (0..passes.max(1))
         .map(|_| {
             let start = Instant::now();
-            let _ = black_box(job.step());
+            pass();
             synchronise(device);
             start.elapsed().as_secs_f64()
         })

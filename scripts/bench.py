@@ -5,6 +5,9 @@ The cases and their sizes are in benches/cases/table.txt. Three processes hold t
 round, each is asked for the median time of some forward and backward passes; the ratio of a case is the median of
 the rounds' ratios. The peak is the most memory that one pass takes beside its inputs.
 
+A copy is the time that libtorch takes to copy the inputs that get a gradient, which is as fast as memory lets a pass be
+that reads them and writes their gradients; it is given for 4 MiB of inputs and more.
+
 A ratio below 1 is ours being faster or smaller; '-' was not measured (a peak under 1 MiB, a case that torch.compile
 refuses, CUDA memory of ours).
 """
@@ -203,6 +206,8 @@ def measure(case, modes, timers, scales, options):
         row[f"time_to_{mode}"] = statistics.median(a / b for a, b in pairs) if pairs else None
         a, b = peaks.get("ours"), peaks.get(mode)
         row[f"peak_to_{mode}"] = a / b if a is not None and b and max(a, b) >= 2**20 else None
+    row["copy_seconds"] = copy = timers["ours"].ask(f"copy {case} 20")
+    row["time_to_copy"] = row["ours_seconds"] / copy if copy and row["ours_seconds"] else None
     row["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return row
 
@@ -225,8 +230,8 @@ def save(path, rows):
 
 
 def print_table(rows):
-    print("| case | size | ours, ms | time / eager | time / compile | ours, MiB | peak / eager | peak / compile |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    print("| case | size | ours, ms | time / eager | time / compile | time / copy | ours, MiB | peak / eager | peak / compile |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         seconds, peak = row["ours_seconds"], row["ours_peak_bytes"]
         cells = [
@@ -235,6 +240,7 @@ def print_table(rows):
             text(seconds and seconds * 1e3, digits=3),
             text(row["time_to_eager"]),
             text(row["time_to_compile"]),
+            text(row["time_to_copy"], digits=1),
             text(peak and peak / 2**20, digits=1),
             text(row["peak_to_eager"]),
             text(row["peak_to_compile"]),

@@ -162,6 +162,20 @@ impl Job {
         }
         result
     }
+
+    /// Where a copy of what the backward pass finds a gradient for goes.
+    pub fn room(&self) -> Vec<Tensor> {
+        self.leaves.iter().map(Tensor::zeros_like).collect()
+    }
+
+    /// Reads each input that gets a gradient once, and writes as much: no pass can take less, so far as memory bounds it.
+    pub fn copy_to(&self, room: &mut [Tensor]) {
+        tch::no_grad(|| {
+            for (to, leaf) in room.iter_mut().zip(&self.leaves) {
+                to.copy_(leaf);
+            }
+        });
+    }
 }
 
 const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench losses [-- CASE]`, on the device `TCH_LOSSES_DEVICE` (`cpu`, `cuda:0`).
 
+#[allow(dead_code)] // scripts/bench uses a part of its own
 mod cases;
 
 use cases::Job;

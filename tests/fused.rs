@@ -4,12 +4,13 @@ mod common;
 #[path = "common/fused.rs"]
 mod fused_common;
 
-use common::{assert_close, leaf, rand, randint, randn, tolerance};
+use common::{assert_close, leaf, rand, randint, randn, tensor, tolerance};
 use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused, passed};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
-    BceWithLogitsLoss, CrossEntropyLoss, DiceLoss, FocalLoss, Loss, LovaszHingeLoss,
-    LovaszSoftmaxLoss, MeanOver, Reduction, SoftDiceLoss, SoftmaxFocalLoss, TverskyLoss, fused,
+    BceLoss, BceWithLogitsLoss, BinaryFocalCrossEntropyLoss, CrossEntropyLoss, DiceLoss, FocalLoss,
+    Loss, LovaszHingeLoss, LovaszSoftmaxLoss, MeanOver, Reduction, SoftDiceLoss, SoftmaxFocalLoss,
+    TverskyLoss, fused,
     segmentation::{Aggregate, Nonlinearity},
 };
 
@@ -256,6 +257,60 @@ fn a_class_out_of_range_is_the_composed_error() {
         error
     };
     assert_eq!(error(true), error(false));
+}
+
+#[test]
+fn binary_losses_of_probabilities() {
+    for kind in KINDS {
+        for (seed, size) in SIZES.into_iter().enumerate() {
+            let seed = seed as i64;
+            // Not so near the ends that a gradient is beyond Half.
+            let input = (randn(seed, &[size], kind) * 3.0).sigmoid() * 0.98 + 0.01;
+            let hard = rand(seed + 10, &[size], Kind::Float).gt(0.7);
+            let soft = rand(seed + 20, &[size], Kind::Float);
+            let weight = rand(seed + 30, &[size], kind);
+            for (name, target) in [("hard", &hard), ("soft", &soft)] {
+                let bce = BceLoss::default();
+                let what = format!("{name} {kind:?} {size}");
+                alike(&format!("bce {what}"), |x| bce.forward(x, target), &input);
+                let keras = BceLoss::keras().label_smoothing(0.1).weight(weight.shallow_clone());
+                alike(&format!("keras {what}"), |x| keras.forward(x, target), &input);
+                for gamma in [0.0, 0.5, 1.0, 1.5, 2.0, 3.7] {
+                    let focal = BinaryFocalCrossEntropyLoss::default().gamma(gamma).alpha(0.25);
+                    let loss = |x: &Tensor| focal.forward_weighted(x, target, &weight);
+                    alike(&format!("focal {what} γ {gamma}"), loss, &input);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn probabilities_at_the_ends_of_their_range_and_beyond() {
+    let ends = [0.0, 1.0, 1e-45, 1e-40, 1e-30, 1e-9, 0.5, 0.499_999, 0.500_001, 1.0 - 6e-8];
+    for kind in [Kind::Float, Kind::Double] {
+        let input = tensor(&ends, &[10]).to_kind(kind);
+        for target in [0.0, 1.0, 0.3] {
+            let target = input.full_like(target);
+            let what = format!("{kind:?} {target}");
+            let sum = BceLoss::default().reduction(Reduction::Sum);
+            alike(&format!("bce {what}"), |x| sum.forward(x, &target), &input);
+            let keras = BceLoss::keras();
+            alike(&format!("keras {what}"), |x| keras.forward(x, &target), &input);
+            let focal = BinaryFocalCrossEntropyLoss::default();
+            alike(&format!("focal {what}"), |x| focal.forward(x, &target), &input);
+            alike_twice(&format!("twice {what}"), |x| keras.forward(x, &target), &(&input * 0.6));
+        }
+    }
+    let _alone = alone();
+    for beyond in [-1e-3, 1.001, f64::NAN] {
+        let input = tensor(&[0.5, beyond], &[2]);
+        let target = input.full_like(0.0);
+        assert!(BceLoss::default().f_forward(&input, &target).is_err(), "{beyond}");
+        if !beyond.is_nan() {
+            assert!(!is_fused(&|x| BceLoss::keras().forward(x, &target), &input), "{beyond}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::focal::pos_weight;
 use crate::{
     MeanOver, Reduction, Result, check,
-    fused::{self, Composed},
+    fused::{self, Composed, Scores},
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weighted_mean, weights},
 };
@@ -164,6 +164,7 @@ impl BceWithLogitsLoss {
         check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
         check::same_shape(NAME, input, target)?;
         let kernel = fused::BinaryCrossEntropy {
+            scores: Scores::Logits,
             gamma: 0.0,
             alpha: None,
             pos_weight: self.pos_weight.as_ref().map(|kept| &kept.0),
@@ -347,7 +348,27 @@ impl BceLoss {
         const NAME: &str = "BceLoss";
         check::reduction(NAME, self.reduction)?;
         check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
+        let clip = self.clip.unwrap_or(0.0);
+        check_clip(NAME, clip)?;
         check::same_shape(NAME, input, target)?;
+        let kernel = fused::BinaryCrossEntropy {
+            scores: Scores::Probabilities { clip },
+            gamma: 0.0,
+            alpha: None,
+            pos_weight: None,
+            label_smoothing: self.label_smoothing,
+            ignore_index: self.ignore_index,
+            own_weight: self.weight.as_ref().map(|kept| &kept.0),
+            mean_over: self.mean_over,
+            reduction: self.reduction,
+        };
+        kernel.loss(self, [input, target], weight)
+    }
+}
+
+impl Composed for BceLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "BceLoss";
         let input = clipped(NAME, check::accumulated(NAME, "input", input)?, self.clip)?;
         let (target, valid) = without_ignored(target, self.ignore_index)?;
         let target = check::in_kind(NAME, "target", &target, input.f_kind()?)?;

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     MeanOver, Reduction, Result, check,
+    fused::{self, Composed, Scores},
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
@@ -468,7 +469,26 @@ impl BinaryFocalCrossEntropyLoss {
         if let Some(alpha) = self.alpha {
             check::fraction(NAME, "alpha", alpha)?;
         }
+        check_clip(NAME, self.clip)?;
         check::same_shape(NAME, input, target)?;
+        let kernel = fused::BinaryCrossEntropy {
+            scores: Scores::Probabilities { clip: self.clip },
+            gamma: self.gamma,
+            alpha: self.alpha,
+            pos_weight: None,
+            label_smoothing: self.label_smoothing,
+            ignore_index: self.ignore_index,
+            own_weight: None,
+            mean_over: MeanOver::Weights,
+            reduction: self.reduction,
+        };
+        kernel.loss(self, [input, target], weight)
+    }
+}
+
+impl Composed for BinaryFocalCrossEntropyLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "BinaryFocalCrossEntropyLoss";
         let p = check::accumulated(NAME, "input", input)?;
         let (target, valid) = without_ignored(target, self.ignore_index)?;
         let target = check::in_kind(NAME, "target", &target, p.f_kind()?)?;

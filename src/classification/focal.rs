@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     MeanOver, Reduction, Result, check,
-    fused::{self, Composed, SoftmaxFormula},
+    fused::{self, Composed, Scores, SoftmaxFormula},
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
@@ -154,6 +154,7 @@ impl FocalLoss {
         }
         check::same_shape(NAME, input, target)?;
         let kernel = fused::BinaryCrossEntropy {
+            scores: Scores::Logits,
             gamma: self.gamma,
             alpha: self.alpha,
             pos_weight: self.pos_weight.as_ref().map(|kept| &kept.0),

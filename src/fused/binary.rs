@@ -1,4 +1,4 @@
-//! Binary cross entropy and focal loss of logits.
+//! Binary cross entropy and focal loss, of logits and of probabilities.
 
 use super::{
     data::{CHUNK, Computed, Numbers, Part, Spread, TILE, pieces, ranges, tiles, total},
@@ -11,11 +11,23 @@ use crate::{MeanOver, Reduction, Result};
 use std::{marker::PhantomData, ops::Range};
 use tch::Tensor;
 
-/// `α_t (1-p_t)^γ BCE(x, t)` of logits, over all elements: without `gamma` and `alpha` it is binary cross entropy.
+/// What a loss is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scores {
+    Logits,
+    /// In [0, 1], and limited to [clip, 1-clip] in binary cross entropy.
+    Probabilities {
+        clip: f64,
+    },
+}
+
+/// `α_t (1-p_t)^γ BCE(x, t)` over all elements: without `gamma` and `alpha` it is binary cross entropy.
 #[derive(Debug)]
 pub(crate) struct BinaryCrossEntropy<'a> {
+    pub(crate) scores: Scores,
     pub(crate) gamma: f64,
     pub(crate) alpha: Option<f64>,
+    /// Of logits only.
     pub(crate) pos_weight: Option<&'a Tensor>,
     pub(crate) label_smoothing: f64,
     pub(crate) ignore_index: Option<i64>,
@@ -26,7 +38,7 @@ pub(crate) struct BinaryCrossEntropy<'a> {
 }
 
 impl BinaryCrossEntropy<'_> {
-    /// `loss`, which this is. Shapes and options are checked already.
+    /// `loss`, which this is; composed also where a probability is none. Shapes and options are checked already.
     pub(crate) fn loss(
         &self,
         loss: &impl Composed,
@@ -40,12 +52,17 @@ impl BinaryCrossEntropy<'_> {
                 (own, other) => own.or(other),
             };
             let shape = input.size();
+            let scores = Numbers::of(input)?;
+            if matches!(self.scores, Scores::Probabilities { .. }) && !are_probabilities(scores) {
+                return None;
+            }
             Some(Data {
-                logits: Numbers::of(input)?,
+                scores,
                 target: Numbers::of(target)?,
                 pos_weight: Spread::optional(self.pos_weight, &shape)?,
                 weight: Spread::optional(weight, &shape)?,
                 formula: Formula {
+                    scores: self.scores,
                     gamma: self.gamma,
                     alpha: self.alpha,
                     label_smoothing: self.label_smoothing,
@@ -59,6 +76,7 @@ impl BinaryCrossEntropy<'_> {
 
 #[derive(Clone, Copy)]
 struct Formula {
+    scores: Scores,
     gamma: f64,
     alpha: Option<f64>,
     label_smoothing: f64,
@@ -67,7 +85,7 @@ struct Formula {
 
 #[derive(Clone, Copy)]
 struct Data<'a> {
-    logits: Numbers<'a>,
+    scores: Numbers<'a>,
     target: Numbers<'a>,
     pos_weight: Option<Spread<'a>>,
     weight: Option<Spread<'a>>,
@@ -77,7 +95,7 @@ struct Data<'a> {
 
 impl Pass for Data<'_> {
     fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
-        let elements = self.logits.len();
+        let elements = self.scores.len();
         let scale = self.denominator.scale(elements, || self.weights::<T>());
         let chunks = pieces(elements, CHUNK, gradient);
         let sums =
@@ -89,7 +107,7 @@ impl Pass for Data<'_> {
 impl Data<'_> {
     /// The sum of what counts, how much.
     fn weights<T: Computed>(&self) -> f64 {
-        let elements = self.logits.len();
+        let elements = self.scores.len();
         if self.formula.ignore_index.is_none() {
             return total(self.weight, elements);
         }
@@ -102,7 +120,22 @@ impl Data<'_> {
     fn chunk<T: Computed>(self, range: Range<usize>, part: Option<Part<'_>>, scale: f64) -> f64 {
         macro_rules! run {
             ($power:ty) => {
-                simd::run(Chunk::<T, $power> { data: self, range, part, scale, real: PhantomData })
+                match self.formula.scores {
+                    Scores::Logits => run!($power, Logits, Logits),
+                    Scores::Probabilities { clip } => {
+                        run!($power, Probabilities, Probabilities { clip })
+                    }
+                }
+            };
+            ($power:ty, $score:ty, $of:expr) => {
+                simd::run(Chunk::<T, $power, $score> {
+                    score: $of,
+                    data: self,
+                    range,
+                    part,
+                    scale,
+                    real: PhantomData,
+                })
             };
         }
         match self.formula.gamma {
@@ -111,6 +144,121 @@ impl Data<'_> {
             1.5 => run!(OneAndHalf),
             2.0 => run!(Two),
             _ => run!(Any),
+        }
+    }
+}
+
+/// Whether all numbers are in [0, 1].
+fn are_probabilities(numbers: Numbers<'_>) -> bool {
+    let elements = numbers.len();
+    let within = parallel::map(ranges(elements, CHUNK), elements / 4, |range| match numbers {
+        Numbers::Double(_) => simd::run(Within::<f64> { numbers, range, real: PhantomData }),
+        _ => simd::run(Within::<f32> { numbers, range, real: PhantomData }),
+    });
+    within.into_iter().all(|within| within)
+}
+
+struct Within<'a, T> {
+    numbers: Numbers<'a>,
+    range: Range<usize>,
+    real: PhantomData<T>,
+}
+
+impl<T: Computed> Kernel for Within<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<M: Madd>(self) -> bool {
+        let mut buffer = [T::ZERO; TILE];
+        let mut within = true;
+        for tile in tiles(self.range, TILE) {
+            for &x in self.numbers.read(tile, &mut buffer) {
+                within &= (x >= T::ZERO) & (x <= T::ONE);
+            }
+        }
+        within
+    }
+}
+
+/// Binary cross entropy of a score and its slope; `1 - p_t`, above 0, and its slope as a share of it.
+struct Scored<T> {
+    loss: T,
+    slope: T,
+    miss: T,
+    relative: T,
+}
+
+trait Score: Copy + Send + Sync {
+    fn of<T: Real, M: Madd>(self, x: T, t: T, pos_weight: T) -> Scored<T>;
+}
+
+#[derive(Clone, Copy)]
+struct Logits;
+
+impl Score for Logits {
+    #[inline(always)]
+    fn of<T: Real, M: Madd>(self, x: T, t: T, pos_weight: T) -> Scored<T> {
+        let (two, half) = (T::of(2.0), T::of(0.5));
+        let e = (-x.abs()).exp::<M>();
+        let log = e.ln_1p::<M>();
+        let larger = T::ONE / (T::ONE + e);
+        let smaller = e * larger;
+        // Sums of terms of one sign: nothing cancels, however small.
+        let (p, q) = if x < T::ZERO { (smaller, larger) } else { (larger, smaller) };
+        let positive = pos_weight * t;
+        let negative = T::ONE - t;
+        // 1 - p_t from the probability of the less likely class, and the share that the target leaves it.
+        let likely = t > half;
+        let sign = if likely { -T::ONE } else { T::ONE };
+        let share = if likely { negative } else { t };
+        let (less, more) = if likely { (q, p) } else { (p, q) };
+        let miss = (less + share * (more - less)).max(T::TINY);
+        Scored {
+            loss: positive * ((-x).max(T::ZERO) + log) + negative * (x.max(T::ZERO) + log),
+            slope: negative * p - positive * q,
+            miss,
+            relative: sign * (less / miss) * more * (T::ONE - two * share),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Probabilities {
+    clip: f64,
+}
+
+/// `-ln x` of x in [0, 1], 100 at most as libtorch has it.
+#[inline(always)]
+fn entropy<T: Real, M: Madd>(x: T) -> T {
+    const LIFT: f64 = 1.8446744073709552e19; // 2^64
+    let subnormal = x < T::TINY;
+    let lifted = if subnormal { x * T::of(LIFT) } else { x };
+    let back = if subnormal { T::of(64.0 * std::f64::consts::LN_2) } else { T::ZERO };
+    let most = T::of(100.0);
+    let entropy = (back - lifted.max(T::TINY).ln::<M>()).min(most);
+    if x > T::ZERO { entropy } else { most }
+}
+
+impl Score for Probabilities {
+    #[inline(always)]
+    fn of<T: Real, M: Madd>(self, x: T, t: T, _: T) -> Scored<T> {
+        let (least, most) = (T::of(self.clip), T::of(1.0 - self.clip));
+        let within = (x >= least) & (x <= most);
+        let p = x.max(least).min(most);
+        let q = T::ONE - p;
+        // Of the larger of the two the logarithm is near 0: from what is left to 1.
+        let less = if p < q { p } else { q };
+        let (rare, common) = (entropy::<T, M>(less), -(-less).ln_1p::<M>());
+        let (of_p, of_q) = if p < q { (rare, common) } else { (common, rare) };
+        // libtorch's bound of the denominator, which it has in Float.
+        let slope = (p - t) / (p * q).max(T::of(1e-12f32.into()));
+        let turn = T::ONE - T::of(2.0) * t;
+        let miss = x.madd::<M>(turn, t).max(T::TINY);
+        Scored {
+            loss: t * of_p + (T::ONE - t) * of_q,
+            slope: if within { slope } else { T::ZERO },
+            miss,
+            relative: turn / miss,
         }
     }
 }
@@ -210,7 +358,8 @@ impl<T: Computed> Kernel for Count<'_, T> {
     }
 }
 
-struct Chunk<'a, T, P> {
+struct Chunk<'a, T, P, S> {
+    score: S,
     data: Data<'a>,
     range: Range<usize>,
     part: Option<Part<'a>>,
@@ -218,7 +367,7 @@ struct Chunk<'a, T, P> {
     real: PhantomData<(T, P)>,
 }
 
-impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {
+impl<T: Computed, P: Power, S: Score> Kernel for Chunk<'_, T, P, S> {
     type Output = f64;
 
     #[inline(always)]
@@ -233,17 +382,16 @@ impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {
         };
         let gamma = T::of(formula.gamma);
         let scale = T::of(self.scale);
-        let (two, half) = (T::of(2.0), T::of(0.5));
 
         let mut buffers = Buffers::<T>::new();
         let ones = [T::ONE; TILE];
-        let (mut logits, mut to) = ([T::ZERO; TILE], [T::ZERO; TILE]);
+        let (mut scores, mut to) = ([T::ZERO; TILE], [T::ZERO; TILE]);
         let (mut losses, mut slopes) = ([T::ZERO; TILE], [T::ZERO; TILE]);
         let mut total = 0.0;
         let start = self.range.start;
         for tile in tiles(self.range, TILE) {
             let length = tile.len();
-            let x = &self.data.logits.read(tile.clone(), &mut logits)[..length];
+            let x = &self.data.scores.read(tile.clone(), &mut scores)[..length];
             let (y, weight) = self.data.counts(&tile, &mut buffers.target, &mut buffers.weight);
             let y = &y[..length];
             let losses = &mut losses[..length];
@@ -255,26 +403,10 @@ impl<T: Computed, P: Power> Kernel for Chunk<'_, T, P> {
             let pos_weight = &pos_weight[..length];
             for i in 0..length {
                 let (x, t) = (x[i], y[i] - y[i] * smoothing + half_smoothing);
-                let e = (-x.abs()).exp::<M>();
-                let log = e.ln_1p::<M>();
-                let larger = T::ONE / (T::ONE + e);
-                let smaller = e * larger;
-                // Sums of terms of one sign: nothing cancels, however small.
-                let (p, q) = if x < T::ZERO { (smaller, larger) } else { (larger, smaller) };
-                let positive = pos_weight[i] * t;
-                let negative = T::ONE - t;
-                let mut loss =
-                    positive * ((-x).max(T::ZERO) + log) + negative * (x.max(T::ZERO) + log);
-                let mut slope = negative * p - positive * q;
+                let Scored { mut loss, mut slope, miss, relative } =
+                    self.score.of::<T, M>(x, t, pos_weight[i]);
                 if P::FOCAL {
-                    // 1 - p_t from the probability of the less likely class, and the share that the target leaves it.
-                    let likely = t > half;
-                    let sign = if likely { -T::ONE } else { T::ONE };
-                    let share = if likely { negative } else { t };
-                    let (less, more) = if likely { (q, p) } else { (p, q) };
-                    let miss = (less + share * (more - less)).max(T::TINY);
                     let factor = P::power::<T, M>(miss, gamma);
-                    let relative = sign * (less / miss) * more * (T::ONE - two * share);
                     slope = factor * (slope + gamma * loss * relative);
                     loss = factor * loss;
                 }

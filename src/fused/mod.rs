@@ -22,7 +22,7 @@ mod simd;
 mod softmax;
 mod total_variation;
 
-pub(crate) use binary::BinaryCrossEntropy;
+pub(crate) use binary::{BinaryCrossEntropy, Scores};
 pub(crate) use box_errors::BoxErrors;
 pub(crate) use boxes::BoxOverlap;
 pub(crate) use elementwise::{

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     MeanOver, Reduction, Result, check,
-    fused::{self, Composed, Scores},
+    fused::{BinaryCrossEntropy, ClassTerms, Composed, NormalisedTerms, Scores},
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
@@ -176,6 +176,24 @@ impl CategoricalCrossEntropyLoss {
         check_clip(NAME, self.clip)?;
         check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
         check::shape_is(NAME, "input", input, input.dim() >= 2, "[N, C, ..]")?;
+        // The kernel's logarithm is of normal numbers.
+        if self.clip < f32::MIN_POSITIVE.into() {
+            return self.composed(input, target, weight);
+        }
+        let kernel = ClassTerms {
+            terms: NormalisedTerms { clip: self.clip },
+            class_weight: self.weight.as_ref().map(|kept| &kept.0),
+            label_smoothing: self.label_smoothing,
+            ignore_index: self.ignore_index,
+            reduction: self.reduction,
+        };
+        kernel.loss(self, [input, target], weight)
+    }
+}
+
+impl Composed for CategoricalCrossEntropyLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "CategoricalCrossEntropyLoss";
         let probabilities = check::accumulated(NAME, "input", input)?;
         let target = ClassTarget::new(NAME, &probabilities, target, self.ignore_index)?;
         let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &probabilities)?;
@@ -471,7 +489,7 @@ impl BinaryFocalCrossEntropyLoss {
         }
         check_clip(NAME, self.clip)?;
         check::same_shape(NAME, input, target)?;
-        let kernel = fused::BinaryCrossEntropy {
+        let kernel = BinaryCrossEntropy {
             scores: Scores::Probabilities { clip: self.clip },
             gamma: self.gamma,
             alpha: self.alpha,

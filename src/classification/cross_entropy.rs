@@ -3,7 +3,7 @@
 use super::target::{per_class, positions};
 use crate::{
     LossError, MeanOver, Reduction, Result, check,
-    fused::{self, Composed, SoftmaxFormula},
+    fused::{ClassTerms, Composed, SoftmaxCrossEntropy, SoftmaxFormula, SoftmaxTerms},
     loss::{Entry, Input, Target, named_loss, weighted_loss},
     reduce::{Kept, ratio, reduce, weights},
 };
@@ -120,13 +120,23 @@ impl CrossEntropyLoss {
         let dims = input.size();
         check::shape_is(NAME, "input", input, dims.len() >= 2, "[N, C, ..]")?;
         check::device(NAME, "target", target, input)?;
-        let kernel = fused::SoftmaxCrossEntropy {
-            formula: SoftmaxFormula::CrossEntropy { label_smoothing: self.label_smoothing },
-            class_weight: self.weight.as_ref().map(|kept| &kept.0),
-            ignore_index: self.ignore_index,
-            reduction: self.reduction,
-        };
-        kernel.loss(self, [input, target], weight)
+        let CrossEntropyLoss { label_smoothing, ignore_index, reduction, .. } = *self;
+        let class_weight = self.weight.as_ref().map(|kept| &kept.0);
+        if check::is_float(target.f_kind()?) {
+            let terms = SoftmaxTerms;
+            ClassTerms { terms, class_weight, label_smoothing, ignore_index, reduction }.loss(
+                self,
+                [input, target],
+                weight,
+            )
+        } else {
+            let formula = SoftmaxFormula::CrossEntropy { label_smoothing };
+            SoftmaxCrossEntropy { formula, class_weight, ignore_index, reduction }.loss(
+                self,
+                [input, target],
+                weight,
+            )
+        }
     }
 
     fn libtorch(

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     MeanOver, Reduction, Result, check,
     error::unwrap,
+    fused::{ClassTerms, Composed, MarginTerms},
     loss::{named_loss, option_enum, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
@@ -389,6 +390,20 @@ impl MultiMarginLoss {
         check::param(NAME, "p", self.p as f64, self.p == 1 || self.p == 2, "1 or 2")?;
         check_margin(NAME, self.margin)?;
         check::shape_is(NAME, "input", input, input.dim() >= 2, "[N, C, ..]")?;
+        let kernel = ClassTerms {
+            terms: MarginTerms { margin: self.margin, squared: self.p == 2 },
+            class_weight: self.weight.as_ref().map(|kept| &kept.0),
+            label_smoothing: 0.0,
+            ignore_index: self.ignore_index,
+            reduction: self.reduction,
+        };
+        kernel.loss(self, [input, target], weight)
+    }
+}
+
+impl Composed for MultiMarginLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "MultiMarginLoss";
         let scores = check::accumulated(NAME, "input", input)?;
         let classes = Classes::new(NAME, &scores, target, self.ignore_index)?;
         let class_weight = per_class(NAME, "weight", self.weight.as_ref(), &scores)?;

@@ -143,6 +143,17 @@ impl<'a> Numbers<'a> {
         }
         buffer
     }
+
+    /// Part of the numbers as `T`, into `to`.
+    #[inline(always)]
+    pub(super) fn copy<T: Computed>(&self, range: Range<usize>, to: &mut [T]) {
+        match T::of_numbers(*self) {
+            Some(all) => to.copy_from_slice(&all[range]),
+            None => {
+                self.read(range, to);
+            }
+        }
+    }
 }
 
 impl Numbers<'_> {

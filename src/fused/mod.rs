@@ -11,6 +11,7 @@
 mod binary;
 mod box_errors;
 mod boxes;
+mod classes;
 mod data;
 mod elementwise;
 mod lovasz;
@@ -20,6 +21,7 @@ pub(crate) mod parallel;
 mod real;
 mod simd;
 mod softmax;
+mod terms;
 mod total_variation;
 
 pub(crate) use binary::{BinaryCrossEntropy, Scores};
@@ -32,6 +34,7 @@ pub(crate) use lovasz::{LovaszRows, LovaszSums};
 pub(crate) use node::Composed;
 pub(crate) use overlap::{Activation, OverlapSums, Sums};
 pub(crate) use softmax::{SoftmaxCrossEntropy, SoftmaxFormula};
+pub(crate) use terms::{ClassTerms, MarginTerms, NormalisedTerms, SoftmaxTerms};
 pub(crate) use total_variation::Variation;
 
 use crate::{autograd, check};

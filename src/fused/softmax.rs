@@ -2,14 +2,13 @@
 #![allow(unsafe_code)] // threads write their own pixels of one gradient
 
 use super::{
-    data::{CHUNK, Computed, Numbers, Shared, Spread, TILE, near_tile, ranges, tiles},
+    classes::{Grid, Index, Stretch, per_class},
+    data::{Computed, Numbers, Shared, Spread, TILE},
     node::{Composed, Denominator, Pass, fused_or_composed},
-    parallel,
     real::{Real, dot, largest, sum},
     simd::{self, Kernel, Madd},
 };
 use crate::{MeanOver, Reduction, Result};
-use std::ops::Range;
 use tch::Tensor;
 
 /// What a pixel loses, with p the softmax and y its class.
@@ -43,52 +42,37 @@ impl SoftmaxCrossEntropy<'_> {
     ) -> Result<Tensor> {
         fused_or_composed(loss, [input, target], weight, &[self.class_weight], || {
             let denominator = Denominator::of(self.reduction, MeanOver::Weights)?;
-            let shape = input.size();
-            let [batch, classes, ..] = shape[..] else { return None };
-            let positions = [&shape[..1], &shape[2..]].concat();
+            let (grid, positions) = Grid::of(&input.size())?;
             if target.size() != positions {
                 return None;
             }
             let class_weight = match self.class_weight {
-                Some(all) => Some(per_class(all, classes as usize)?),
+                Some(all) => Some(per_class(all, grid.classes)?),
                 None => None,
             };
-            let mut data = Data {
-                logits: Numbers::of(input)?,
-                index: Numbers::of(target)?,
-                weight: Spread::optional(weight, &positions)?,
-                class_weight,
-                batch: batch as usize,
-                classes: classes as usize,
-                pixels: positions[1..].iter().product::<i64>() as usize,
-                formula: self.formula,
-                ignored: self.ignore_index,
-                scale: 1.0,
+            let numbers = Numbers::of(target)?;
+            let index = Index { numbers, classes: grid.classes, ignored: self.ignore_index };
+            let weight = Spread::optional(weight, &positions)?;
+            let by_class = match self.formula {
+                SoftmaxFormula::CrossEntropy { .. } => class_weight.as_deref(),
+                SoftmaxFormula::Focal { .. } => None,
             };
-            let weights = data.weights()?;
-            data.scale = denominator.scale(data.batch * data.pixels, || weights);
-            Some(data)
+            let counts = index.count(weight, by_class)?;
+            let scale = denominator.scale(grid.all_pixels(), || counts);
+            let logits = Numbers::of(input)?;
+            let formula = self.formula;
+            Some(Data { logits, index, weight, class_weight, grid, formula, scale })
         })
     }
 }
 
-fn per_class(weight: &Tensor, classes: usize) -> Option<Vec<f64>> {
-    let numbers = Numbers::of(weight)?;
-    let mut buffer = vec![0.0; numbers.len()];
-    (numbers.len() == classes).then(|| numbers.read(0..classes, &mut buffer).to_vec())
-}
-
 struct Data<'a> {
     logits: Numbers<'a>,
-    index: Numbers<'a>,
+    index: Index<'a>,
     weight: Option<Spread<'a>>,
     class_weight: Option<Vec<f64>>,
-    batch: usize,
-    classes: usize,
-    /// Of an image.
-    pixels: usize,
+    grid: Grid,
     formula: SoftmaxFormula,
-    ignored: i64,
     /// What the sum is multiplied by.
     scale: f64,
 }
@@ -140,77 +124,31 @@ impl<T: Real> Rows<T> {
     }
 }
 
-impl Data<'_> {
-    /// The sum of what the pixels count; `None` where a class is out of range.
-    fn weights(&self) -> Option<f64> {
-        let by_class = match self.formula {
-            SoftmaxFormula::CrossEntropy { .. } => self.class_weight.as_deref(),
-            SoftmaxFormula::Focal { .. } => None,
-        };
-        let pixels = self.batch * self.pixels;
-        let sums = parallel::map(ranges(pixels, CHUNK), pixels / 4, |range| {
-            let mut sum = 0.0;
-            let (mut class, mut weight) = ([0i32; TILE], [0.0f64; TILE]);
-            for tile in tiles(range, TILE) {
-                let class =
-                    self.index.classes(tile.clone(), self.classes, &[self.ignored], &mut class)?;
-                let weight = self.weight.map(|spread| spread.read(tile, &mut weight));
-                if weight.is_none() && by_class.is_none() {
-                    sum += class.iter().filter(|&&class| class >= 0).count() as f64;
-                    continue;
-                }
-                for (i, &class) in class.iter().enumerate() {
-                    if class >= 0 {
-                        sum += weight.map_or(1.0, |weight| weight[i])
-                            * by_class.map_or(1.0, |by_class| by_class[class as usize]);
-                    }
-                }
-            }
-            Some(sum)
-        });
-        sums.into_iter().sum()
-    }
-}
-
 impl Pass for Data<'_> {
     fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
         let to = gradient.map(Shared::of);
         let class_weight: Option<Vec<T>> =
             self.class_weight.as_ref().map(|all| all.iter().map(|&w| T::of(w)).collect());
-        let together = self.pixels == 1;
-        // Of all images where a pixel's classes lie together, else of one image.
-        let pixels = if together { self.batch } else { self.pixels };
-        let (length, piece) = near_tile(self.classes, pixels);
-        let tiles_of_image = pixels.div_ceil(length);
-        let tiles = if together { tiles_of_image } else { tiles_of_image * self.batch };
+        let classes = self.grid.classes;
         let scratch =
-            || Scratch { scores: vec![T::ZERO; length * self.classes], rows: Rows::new() };
-        let units = self.batch * self.pixels * self.classes;
-        let pieces = ranges(tiles, piece);
-        let sums = parallel::map_with(pieces, units, scratch, |scratch, piece| {
-            let mut total = 0.0;
-            for tile in piece {
-                let (image, start) = (tile / tiles_of_image, tile % tiles_of_image * length);
-                total += simd::run(Tile {
-                    data: &self,
-                    image,
-                    range: start..(start + length).min(pixels),
-                    class_weight: class_weight.as_deref(),
-                    scratch: &mut *scratch,
-                    scale: T::of(self.scale),
-                    to,
-                });
-            }
-            total
+            |length| Scratch { scores: vec![T::ZERO; length * classes], rows: Rows::new() };
+        let total = self.grid.sum(classes, scratch, |scratch, stretch| {
+            simd::run(Tile {
+                data: &self,
+                stretch,
+                class_weight: class_weight.as_deref(),
+                scratch,
+                scale: T::of(self.scale),
+                to,
+            })
         });
-        sums.iter().sum::<f64>() * self.scale
+        total * self.scale
     }
 }
 
 struct Tile<'a, 's, T> {
     data: &'a Data<'a>,
-    image: usize,
-    range: Range<usize>,
+    stretch: Stretch,
     class_weight: Option<&'a [T]>,
     scratch: &'s mut Scratch<T>,
     scale: T,
@@ -222,13 +160,10 @@ impl<T: Computed> Kernel for Tile<'_, '_, T> {
 
     #[inline(always)]
     fn run<M: Madd>(mut self) -> f64 {
-        let (data, length) = (self.data, self.range.len());
-        let first = self.first();
+        let length = self.stretch.len();
         // Every class was looked at before.
-        let ignored = [data.ignored];
-        let class = &mut self.scratch.rows.class;
-        data.index.classes(first..first + length, data.classes, &ignored, class);
-        let together = data.pixels == 1;
+        self.data.index.read(self.stretch.pixels(), &mut self.scratch.rows.class);
+        let together = self.data.grid.is_together();
         if together {
             self.exponentials_together::<M>();
         } else {
@@ -247,24 +182,12 @@ impl<T: Computed> Kernel for Tile<'_, '_, T> {
 }
 
 impl<T: Computed> Tile<'_, '_, T> {
-    /// The first pixel among those of all images.
-    #[inline(always)]
-    fn first(&self) -> usize {
-        self.image * self.data.pixels + self.range.start
-    }
-
-    /// Where a class of the tile's pixels starts in memory.
-    #[inline(always)]
-    fn start_of(&self, class: usize) -> usize {
-        (self.image * self.data.classes + class) * self.data.pixels + self.range.start
-    }
-
     /// The share of each class in smoothed labels.
     #[inline(always)]
     fn smoothing(&self) -> Option<T> {
         match self.data.formula {
             SoftmaxFormula::CrossEntropy { label_smoothing } if label_smoothing > 0.0 => {
-                Some(T::of(label_smoothing / self.data.classes as f64))
+                Some(T::of(label_smoothing / self.data.grid.classes as f64))
             }
             _ => None,
         }
@@ -280,17 +203,15 @@ impl<T: Computed> Tile<'_, '_, T> {
 
     #[inline(always)]
     fn exponentials<M: Madd>(&mut self) {
-        let length = self.range.len();
+        let length = self.stretch.len();
         let smoothed = self.smoothing().is_some();
-        for c in 0..self.data.classes {
-            let start = self.start_of(c);
+        for c in 0..self.data.grid.classes {
             let Scratch { scores, rows } = &mut *self.scratch;
-            let x = self.data.logits.read(start..start + length, &mut rows.buffer);
             let row = &mut scores[c * length..(c + 1) * length];
-            row.copy_from_slice(x);
+            self.data.logits.copy(self.stretch.line(c), row);
             let largest = &mut rows.largest[..length];
             if c == 0 {
-                largest.copy_from_slice(x);
+                largest.copy_from_slice(row);
             } else {
                 for i in 0..length {
                     largest[i] = row[i].max(largest[i]);
@@ -304,7 +225,7 @@ impl<T: Computed> Tile<'_, '_, T> {
             rows.others[..length].fill(T::ZERO);
             rows.even[..length].fill(T::ZERO);
         }
-        for c in 0..self.data.classes {
+        for c in 0..self.data.grid.classes {
             let weight = self.weight_of(c);
             let Scratch { scores, rows } = &mut *self.scratch;
             let row = &mut scores[c * length..(c + 1) * length];
@@ -331,17 +252,12 @@ impl<T: Computed> Tile<'_, '_, T> {
 
     #[inline(always)]
     fn exponentials_together<M: Madd>(&mut self) {
-        let classes = self.data.classes;
+        let classes = self.data.grid.classes;
         let smoothed = self.smoothing().is_some();
-        for i in 0..self.range.len() {
-            let start = (self.range.start + i) * classes;
+        for i in 0..self.stretch.len() {
             let Scratch { scores, rows } = &mut *self.scratch;
             let row = &mut scores[i * classes..(i + 1) * classes];
-            for part in (0..classes).step_by(TILE) {
-                let end = (part + TILE).min(classes);
-                let x = self.data.logits.read(start + part..start + end, &mut rows.buffer);
-                row[part..end].copy_from_slice(x);
-            }
+            self.data.logits.copy(self.stretch.line(i), row);
             let largest = largest(row);
             for x in row.iter_mut() {
                 *x = *x - largest;
@@ -368,20 +284,19 @@ impl<T: Computed> Tile<'_, '_, T> {
     /// The losses, and what the gradients are made of.
     #[inline(always)]
     fn per_pixel<M: Madd>(&mut self) {
-        let length = self.range.len();
-        let first = self.first();
+        let length = self.stretch.len();
         let scale = self.scale;
         let share = self.smoothing();
         let all_weights = match self.class_weight {
             Some(weight) => T::of(sum(weight)),
-            None => T::of(self.data.classes as f64),
+            None => T::of(self.data.grid.classes as f64),
         };
         let rows = &mut self.scratch.rows;
         let class = &rows.class[..length];
         let counts = &mut rows.counts[..length];
         match &self.data.weight {
             Some(spread) => {
-                counts.copy_from_slice(spread.read(first..first + length, &mut rows.buffer));
+                counts.copy_from_slice(spread.read(self.stretch.pixels(), &mut rows.buffer));
             }
             None => counts.fill(T::ONE),
         }
@@ -444,10 +359,10 @@ impl<T: Computed> Tile<'_, '_, T> {
 
     #[inline(always)]
     fn gradient(&mut self) {
-        let length = self.range.len();
+        let length = self.stretch.len();
         let even = self.smoothing().map(|share| share * self.scale);
-        for c in 0..self.data.classes {
-            let (start, weight) = (self.start_of(c), self.weight_of(c));
+        for c in 0..self.data.grid.classes {
+            let weight = self.weight_of(c);
             let Scratch { scores, rows } = &mut *self.scratch;
             let row = &mut scores[c * length..(c + 1) * length];
             let class = &rows.class[..length];
@@ -464,17 +379,17 @@ impl<T: Computed> Tile<'_, '_, T> {
             }
             if let Some(to) = self.to {
                 // SAFETY: these pixels are this tile's.
-                unsafe { to.write(start, row) };
+                unsafe { to.write(self.stretch.line(c).start, row) };
             }
         }
     }
 
     #[inline(always)]
     fn gradient_together(&mut self) {
-        let classes = self.data.classes;
+        let classes = self.data.grid.classes;
         let even = self.smoothing().map(|share| share * self.scale);
         let Scratch { scores, rows } = &mut *self.scratch;
-        let scores = &mut scores[..self.range.len() * classes];
+        let scores = &mut scores[..self.stretch.len() * classes];
         for (i, row) in scores.chunks_exact_mut(classes).enumerate() {
             let across = rows.across[i];
             for score in row.iter_mut() {
@@ -496,7 +411,7 @@ impl<T: Computed> Tile<'_, '_, T> {
         }
         if let Some(to) = self.to {
             // SAFETY: these rows are this tile's.
-            unsafe { to.write(self.range.start * classes, scores) };
+            unsafe { to.write(self.stretch.line(0).start, scores) };
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     LossError, LossParts, Reduction, Result, check,
     error::unwrap,
+    fused,
     loss::{Entry, named_loss, option_enum},
     regression::largest_exponent,
 };
@@ -144,12 +145,19 @@ impl KlStandardNormal {
         let largest = check::on_host(&logvar, Tensor::f_max)?;
         let within = largest.is_some_and(|largest| largest <= most);
         let logvar = if within { logvar } else { logvar.f_clamp_max(most)? };
+        let factor = self.reduction.factor(size[0], mu.numel());
+        if within
+            && !free
+            && self.reduction != ElboReduction::None
+            && let Some(loss) = fused::from_standard_normal(&mu, &logvar, 0.5 * factor)?
+        {
+            return Ok(loss);
+        }
         let twice = mu.f_mul(&mu)?.f_add_(&logvar.f_expm1()?)?.f_sub_(&logvar)?;
         drop(logvar);
         if self.reduction == ElboReduction::None {
             return Ok(twice.f_mul_scalar(0.5)?);
         }
-        let factor = self.reduction.factor(size[0], mu.numel());
         if !free {
             return Ok(twice.f_sum(None::<Kind>)?.f_mul_scalar(0.5 * factor)?);
         }

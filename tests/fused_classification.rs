@@ -8,8 +8,8 @@ use common::{KINDS, rand, randint, randn};
 use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
 use tch::{Kind, Tensor};
 use tch_losses::{
-    CategoricalCrossEntropyLoss, CrossEntropyLoss, Loss, MultiMarginLoss, Reduction,
-    SoftTargetCrossEntropy, fused,
+    CategoricalCrossEntropyLoss, CrossEntropyLoss, GeneralizedCrossEntropyLoss, Loss,
+    MultiLabelMarginLoss, MultiMarginLoss, Reduction, SoftTargetCrossEntropy, fused,
 };
 
 /// Sizes around the tiles, where the classes of a pixel lie together and where they do not.
@@ -114,6 +114,42 @@ fn margins_of_every_kind_and_size() {
                     let loss = |x: &Tensor| weighted.forward_weighted(x, &index, &weight);
                     alike(&format!("{what}, weights"), loss, &scores);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn margins_of_several_labels() {
+    for kind in KINDS {
+        for (seed, shape) in [[1, 1], [1, 2], [7, 10], [300, 33], [3, 200]].into_iter().enumerate()
+        {
+            let Batch { scores, weight, .. } = Batch::new(seed as i64, &shape, kind);
+            // Labels up to the first -1, some twice; some samples have none. Few classes: libtorch adds 1/C up, one by one.
+            let labels = randint(seed as i64 + 9, shape[1] + 1, &shape) - 1;
+            let loss = MultiLabelMarginLoss::default();
+            let what = format!("{kind:?} {shape:?}");
+            alike(&what, |x| loss.forward(x, &labels), &scores);
+            let weighted = |x: &Tensor| loss.forward_weighted(x, &labels, &weight);
+            alike(&format!("{what}, weights"), weighted, &scores);
+            let sum = loss.clone().reduction(Reduction::Sum);
+            let few = labels.masked_fill(&labels.ge(3), -1);
+            alike(&format!("{what}, sum"), |x| sum.forward(x, &few), &scores);
+        }
+    }
+}
+
+#[test]
+fn powers_of_every_kind_and_size() {
+    for kind in KINDS {
+        for (seed, shape) in SHAPES.into_iter().enumerate() {
+            let Batch { scores, index, weight, .. } = Batch::new(seed as i64, shape, kind);
+            for q in [1e-3, 0.7, 1.0] {
+                let loss = GeneralizedCrossEntropyLoss::default().q(q);
+                let what = format!("{kind:?} {shape:?} q {q}");
+                alike(&what, |x| loss.forward(x, &index), &scores);
+                let weighted = |x: &Tensor| loss.forward_weighted(x, &index, &weight);
+                alike(&format!("{what}, weights"), weighted, &scores);
             }
         }
     }

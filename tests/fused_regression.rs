@@ -8,8 +8,8 @@ use common::{KINDS, leaf, rand, randint, randn};
 use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused, passed};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
-    BalancedL1Loss, CharbonnierLoss, HuberLoss, L1Loss, LogCoshLoss, Loss, MseLoss, QuantileLoss,
-    Reduction, RmseLoss, SmoothL1Loss,
+    BalancedL1Loss, CharbonnierLoss, ElboReduction, HuberLoss, KlStandardNormal, L1Loss,
+    LogCoshLoss, Loss, MseLoss, QuantileLoss, Reduction, RmseLoss, SmoothL1Loss,
     perceptual::{TotalVariation, TotalVariationLoss},
 };
 
@@ -211,6 +211,28 @@ fn flat_images_cost_nothing_at_all() {
             }
         }
     }
+}
+
+#[test]
+fn divergences_from_the_standard_normal() {
+    for kind in KINDS {
+        for (seed, size) in [1, 7, 1023, 1025, 140_000].into_iter().enumerate() {
+            let seed = seed as i64;
+            let mu = randn(seed, &[size, 2], kind);
+            let logvar = randn(seed + 10, &[size, 2], kind);
+            for reduction in [ElboReduction::BatchMean, ElboReduction::Sum] {
+                let kl = KlStandardNormal::default().reduction(reduction);
+                let what = format!("{kind:?} {size} {reduction:?}");
+                alike(&format!("mu {what}"), |mu| kl.forward(mu, &logvar), &mu);
+                alike(&format!("logvar {what}"), |logvar| kl.forward(&mu, logvar), &logvar);
+                alike(&format!("both {what}"), |x| kl.forward(x, &(x * 0.5)), &mu);
+            }
+        }
+    }
+    let (mu, logvar) = (randn(1, &[50, 2], Kind::Double), randn(2, &[50, 2], Kind::Double));
+    let kl = KlStandardNormal::default();
+    alike_twice("mu", |mu| kl.forward(mu, &logvar), &mu);
+    alike_twice("both", |x| kl.forward(x, &(x * 0.5)), &logvar);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{divergence::Distribution, target::Classes};
 use crate::{
     Reduction, Result, check,
+    fused::{Composed, SoftmaxCrossEntropy, SoftmaxFormula},
     loss::{named_loss, weighted_loss},
 };
 use tch::{Kind, Tensor};
@@ -118,6 +119,25 @@ impl GeneralizedCrossEntropyLoss {
         check::reduction(NAME, self.reduction)?;
         check::param(NAME, "q", q, q > 0.0 && q <= 1.0, "in (0, 1]")?;
         check::shape_is(NAME, "input", input, input.dim() >= 2, "[N, C, ..]")?;
+        match self.input {
+            Distribution::Logits => {
+                let kernel = SoftmaxCrossEntropy {
+                    formula: SoftmaxFormula::Power { q },
+                    class_weight: None,
+                    ignore_index: self.ignore_index,
+                    reduction: self.reduction,
+                };
+                kernel.loss(self, [input, target], weight)
+            }
+            _ => self.composed(input, target, weight),
+        }
+    }
+}
+
+impl Composed for GeneralizedCrossEntropyLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "GeneralizedCrossEntropyLoss";
+        let q = self.q;
         let input = check::accumulated(NAME, "input", input)?;
         let classes = Classes::new(NAME, &input, target, self.ignore_index)?;
         let of_log = |log: &Tensor| log.f_mul_scalar(q)?.f_expm1()?.f_div_scalar(-q);

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     MeanOver, Reduction, Result, check,
+    fused::{self, Composed},
     loss::{named_loss, weighted_loss},
     reduce::{Kept, reduce, weights},
 };
@@ -185,6 +186,13 @@ impl MultiLabelMarginLoss {
         check::reduction(NAME, self.reduction)?;
         check::shape_is(NAME, "input", input, input.dim() == 2, "[N, C]")?;
         check::same_shape(NAME, input, target)?;
+        fused::label_margins(self, [input, target], weight, self.reduction)
+    }
+}
+
+impl Composed for MultiLabelMarginLoss {
+    fn composed(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        const NAME: &str = "MultiLabelMarginLoss";
         let scores = check::accumulated(NAME, "input", input)?;
         let target = check::index(NAME, "target", target)?;
         let loss = match scores.numel() {

@@ -150,17 +150,32 @@ impl TopKCrossEntropyLoss {
             None => (flat, valid),
         };
 
-        // No more are wanted than if all counted. What does not count comes last, and of what is left
-        // the first `wanted` are taken.
+        let wanted_of = |count: f64| (count * self.k / 100.0).floor().max(1.0).min(count);
         let all = flat.numel() as f64;
-        let most = ((all * self.k / 100.0) as i64).max(1);
-        let rank = flat.f_detach()?.f_masked_fill(&valid.f_logical_not()?, -1.0)?;
-        let (_, hardest) = rank.f_topk(most, 0, true, true)?;
-        let count = valid.f_sum(Kind::Double)?;
-        let wanted =
-            count.f_mul_scalar(self.k)?.f_div_scalar(100.0)?.f_floor()?.f_clamp_min(1.0)?;
-        let taken = Tensor::f_arange(most, (Kind::Int64, input.device()))?.f_lt_tensor(&wanted)?;
-        let taken = taken.f_logical_and(&count.f_gt(0.0)?)?;
+        let counts = check::on_host(&valid, |valid| valid.f_count_nonzero(None))?;
+        let rank = match counts {
+            Some(count) if count == all => flat.f_detach()?,
+            // What does not count comes last.
+            _ => flat.f_detach()?.f_masked_fill(&valid.f_logical_not()?, -1.0)?,
+        };
+        let (hardest, taken) = match counts {
+            Some(count) => {
+                let (_, hardest) = rank.f_topk(wanted_of(count) as i64, 0, true, false)?;
+                let taken = hardest.f_ones_like()?;
+                (hardest, taken)
+            }
+            // Without waiting for a device to count: no more are wanted than if all counted, and of those the first `wanted` are
+            // taken.
+            None => {
+                let (_, hardest) = rank.f_topk(wanted_of(all) as i64, 0, true, true)?;
+                let count = valid.f_sum(Kind::Double)?;
+                let wanted =
+                    count.f_mul_scalar(self.k)?.f_div_scalar(100.0)?.f_floor()?.f_clamp_min(1.0)?;
+                let rank = Tensor::f_arange(hardest.numel() as i64, (Kind::Int64, input.device()))?;
+                let taken = rank.f_lt_tensor(&wanted)?.f_logical_and(&count.f_gt(0.0)?)?;
+                (hardest, taken)
+            }
+        };
         let kept = flat.f_index_select(0, &hardest)?.f_mul(&taken)?;
         match self.reduction {
             Reduction::Sum => Ok(kept.f_sum(None::<Kind>)?),

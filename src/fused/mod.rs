@@ -13,7 +13,9 @@ mod box_errors;
 mod boxes;
 mod classes;
 mod data;
+mod divergence;
 mod elementwise;
+mod label_margins;
 mod lovasz;
 mod node;
 mod overlap;
@@ -27,9 +29,11 @@ mod total_variation;
 pub(crate) use binary::{BinaryCrossEntropy, Scores};
 pub(crate) use box_errors::BoxErrors;
 pub(crate) use boxes::BoxOverlap;
+pub(crate) use divergence::from_standard_normal;
 pub(crate) use elementwise::{
     Absolute, BalancedL1, Charbonnier, Huber, LogCosh, Quantile, SmoothL1, Squared, of_error,
 };
+pub(crate) use label_margins::label_margins;
 pub(crate) use lovasz::{LovaszRows, LovaszSums};
 pub(crate) use node::Composed;
 pub(crate) use overlap::{Activation, OverlapSums, Sums};

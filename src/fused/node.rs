@@ -102,7 +102,8 @@ fn room(input: &Tensor) -> Result<Tensor> {
     })
 }
 
-fn scalar<T: Computed>(value: f64) -> Result<Tensor> {
+/// A number in the kind that is computed in.
+pub(super) fn scalar<T: Computed>(value: f64) -> Result<Tensor> {
     Ok(Tensor::f_full([0i64; 0].as_slice(), value, (T::KIND, Device::Cpu))?)
 }
 

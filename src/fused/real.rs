@@ -38,6 +38,8 @@ pub(crate) trait Real:
     fn madd<M: Madd>(self, b: Self, c: Self) -> Self;
     /// `e^self`; 0 and infinity beyond the range, NaN of NaN.
     fn exp<M: Madd>(self) -> Self;
+    /// `e^self - 1`, to the last bits however small.
+    fn exp_m1<M: Madd>(self) -> Self;
     /// The natural logarithm of a normal positive number.
     fn ln<M: Madd>(self) -> Self;
     /// `ln(1 + self)` for `self` in [0, 1], to the last bits however small.
@@ -55,6 +57,18 @@ fn artanh_ratio<M: Madd>(square: f32) -> f32 {
     sum = M::f32(sum, square, P[1]);
     sum = M::f32(sum, square, P[0]);
     M::f32(sum, square, 1.0)
+}
+
+/// `(e^r - 1) / r` as a polynomial for `|r| <= ln 2 / 2`.
+#[inline(always)]
+fn exp_ratio<M: Madd>(r: f32) -> f32 {
+    const P: [f32; 6] = [1.0, 0.5, 0.166_664_15, 0.041_666_35, 0.008_375_126, 0.001_394_111];
+    let mut sum = P[5];
+    sum = M::f32(sum, r, P[4]);
+    sum = M::f32(sum, r, P[3]);
+    sum = M::f32(sum, r, P[2]);
+    sum = M::f32(sum, r, P[1]);
+    M::f32(sum, r, P[0])
 }
 
 /// `ln 2` with its last bits zero, and what is left.
@@ -98,8 +112,6 @@ impl Real for f32 {
     /// `2^k e^r` with `|r| <= ln 2 / 2` and a polynomial of relative error 3e-9.
     #[inline(always)]
     fn exp<M: Madd>(self) -> f32 {
-        const P: [f32; 7] =
-            [1.0, 1.0, 0.5, 0.166_664_15, 0.041_666_35, 0.008_375_126, 0.001_394_111];
         // Added and taken off again it rounds to a whole number, which its last bits then hold.
         const ROUND: f32 = 12_582_912.0;
         // The order keeps NaN.
@@ -108,18 +120,22 @@ impl Real for f32 {
         let shifted = M::f32(x, std::f32::consts::LOG2_E, ROUND);
         let k = shifted - ROUND;
         let r = M::f32(k, -LN_2.1, M::f32(k, -LN_2.0, x));
-        let mut sum = P[6];
-        sum = M::f32(sum, r, P[5]);
-        sum = M::f32(sum, r, P[4]);
-        sum = M::f32(sum, r, P[3]);
-        sum = M::f32(sum, r, P[2]);
-        sum = M::f32(sum, r, P[1]);
-        sum = M::f32(sum, r, P[0]);
+        let sum = M::f32(exp_ratio::<M>(r), r, 1.0);
         // 2^k in two factors, as it may be below or above what one exponent says.
         let k = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
         let half = k >> 1;
         let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
         sum * power(half) * power(k.wrapping_sub(half))
+    }
+
+    #[inline(always)]
+    fn exp_m1<M: Madd>(self) -> f32 {
+        // Farther from 0 the difference loses little.
+        const NEAR: f32 = 0.34;
+        let near = self.abs() < NEAR;
+        let small = if near { self } else { 0.0 };
+        let small = small * exp_ratio::<M>(small);
+        if near { small } else { Real::exp::<M>(self) - 1.0 }
     }
 
     #[inline(always)]
@@ -213,6 +229,10 @@ impl Real for f64 {
         self.exp()
     }
     #[inline(always)]
+    fn exp_m1<M: Madd>(self) -> f64 {
+        self.exp_m1()
+    }
+    #[inline(always)]
     fn ln<M: Madd>(self) -> f64 {
         self.ln()
     }
@@ -302,6 +322,9 @@ mod tests {
         let wide = || (-87_000..88_000).map(|i| i as f32 * 1e-3);
         assert!(worst(wide(), <f32 as Real>::exp::<Fused>, f64::exp) < 1.5 * ULP);
         assert!(worst(wide(), <f32 as Real>::exp::<Plain>, f64::exp) < 2.5 * ULP);
+        let both = || (-50_000..50_000).map(|i| (i as f32 * 2e-4 + 1e-4).sinh() * 1e-3);
+        assert!(worst(both(), <f32 as Real>::exp_m1::<Fused>, f64::exp_m1) < 4.0 * ULP);
+        assert!(worst(both(), <f32 as Real>::exp_m1::<Plain>, f64::exp_m1) < 5.0 * ULP);
         let unit = || (0..100_000).map(|i| (-(i as f32) * 8e-4).exp());
         assert!(worst(unit(), <f32 as Real>::ln_1p::<Fused>, f64::ln_1p) < 2.0 * ULP);
         assert!(worst(unit(), <f32 as Real>::ln_1p::<Plain>, f64::ln_1p) < 3.0 * ULP);

@@ -18,6 +18,8 @@ pub(crate) enum SoftmaxFormula {
     CrossEntropy { label_smoothing: f64 },
     /// `-w[y] (1-p[y])^γ log p[y]`
     Focal { gamma: f64 },
+    /// `w[y] (1 - p[y]^q) / q`
+    Power { q: f64 },
 }
 
 /// The formula over all pixels, reduced.
@@ -55,7 +57,7 @@ impl SoftmaxCrossEntropy<'_> {
             let weight = Spread::optional(weight, &positions)?;
             let by_class = match self.formula {
                 SoftmaxFormula::CrossEntropy { .. } => class_weight.as_deref(),
-                SoftmaxFormula::Focal { .. } => None,
+                SoftmaxFormula::Focal { .. } | SoftmaxFormula::Power { .. } => None,
             };
             let counts = index.count(weight, by_class)?;
             let scale = denominator.scale(grid.all_pixels(), || counts);
@@ -337,6 +339,11 @@ impl<T: Computed> Tile<'_, '_, T> {
                             share * all_weights,
                         ),
                     }
+                }
+                SoftmaxFormula::Power { q } => {
+                    let less = (T::of(-q) * entropy).exp_m1::<M>();
+                    let loss = weights[i] * less * T::of(-1.0 / q);
+                    (loss, weights[i] * (T::ONE + less), T::ZERO)
                 }
                 SoftmaxFormula::Focal { gamma } => {
                     let miss = miss.max(T::TINY);

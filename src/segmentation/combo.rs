@@ -3,10 +3,10 @@
 use super::{
     log_pixels::{BinaryLogs, mean},
     region::{Aggregate, Region, Smoothing, WeightNorm},
-    statistics::{Counting, IgnoreIndex, Nonlinearity, Pixels, Target, Terms},
+    statistics::{Counting, IgnoreIndex, Nonlinearity, Pixels, Target, Terms, overlap},
 };
 use crate::{
-    Reduction, Result, check,
+    BceWithLogitsLoss, Loss, Reduction, Result, check,
     loss::{named_loss, weighted_loss},
 };
 use tch::{Kind, Tensor};
@@ -131,12 +131,25 @@ impl ComboLoss {
         check::at_least_zero(NAME, "smooth", self.smooth)?;
         let ignore_index = &self.ignore_index;
         let counting = Counting { mask: weight, ignore_index, terms: Terms::Product };
-        let raw = Pixels::of(NAME, "input", input, Nonlinearity::None, target, &counting)?;
-        let (probabilities, entropy) = self.entropy(NAME, &raw)?;
-        let images = raw.grid.images;
-        let mut rows = Pixels { probabilities, ..raw }.overlap(Terms::Product)?;
+        let plain = input.size() == target.size() && weight.is_none() && ignore_index.0.is_empty();
+        let (mut rows, entropy) = match self.weighs_positives() {
+            // Both are fused losses of the logits.
+            Some(pos_weight) if plain => {
+                let nonlinearity = self.apply_nonlin;
+                let rows = overlap(NAME, "input", input, nonlinearity, target, &counting)?;
+                let options = (Kind::Double, input.device());
+                let pos_weight = pos_weight.map(|ratio| Tensor::f_full(1, ratio, options));
+                let bce = BceWithLogitsLoss::default().pos_weight(pos_weight.transpose()?);
+                (rows, bce.f_forward(input, target)?.f_mul_scalar(1.0 - self.beta)?)
+            }
+            _ => {
+                let raw = Pixels::of(NAME, "input", input, Nonlinearity::None, target, &counting)?;
+                let (probabilities, entropy) = self.entropy(NAME, &raw)?;
+                (Pixels { probabilities, ..raw }.overlap(Terms::Product)?, entropy)
+            }
+        };
         if self.aggregate == Aggregate::Batch {
-            rows.pixels *= images;
+            rows.pixels *= input.size()[0];
             rows = rows.map(|sum| Ok(sum.f_sum_dim_intlist(0, true, None::<Kind>)?))?;
         }
         let region = Region { aggregate: self.aggregate, ..Region::default() };
@@ -147,30 +160,36 @@ impl ComboLoss {
         Ok(entropy.f_mul_scalar(self.alpha)?.f_sub(&score.f_mul_scalar(1.0 - self.alpha)?)?)
     }
 
+    /// Where cross entropy is that of logits with negatives weighing 1-β: what positives weigh beside them, if not as much.
+    fn weighs_positives(&self) -> Option<Option<f64>> {
+        let beta = self.beta;
+        (self.apply_nonlin == Nonlinearity::Sigmoid && beta < 0.99)
+            .then(|| (beta != 0.5).then(|| beta / (1.0 - beta)))
+    }
+
     /// Probabilities, and the mean of the cross entropies.
     fn entropy(&self, loss: &'static str, raw: &Pixels) -> Result<(Tensor, Tensor)> {
         let beta = self.beta;
-        let (probabilities, entropy) = match &raw.target {
-            // libtorch's own, with the positives weighing β/(1-β) times the negatives.
-            Target::Dense(dense) if self.apply_nonlin == Nonlinearity::Sigmoid && beta < 0.99 => {
+        let (probabilities, entropy) = match (&raw.target, self.weighs_positives()) {
+            (Target::Dense(dense), Some(pos_weight)) => {
                 let logits = &raw.probabilities;
                 let options = (logits.f_kind()?, logits.device());
-                let ratio = match beta == 0.5 {
-                    true => None,
-                    false => Some(Tensor::f_full(1, beta / (1.0 - beta), options)?),
-                };
-                let (none, kept) = (None::<&Tensor>, Reduction::None);
-                let entropy =
-                    logits.f_binary_cross_entropy_with_logits(dense, none, ratio.as_ref(), kept)?;
+                let pos_weight = pos_weight.map(|ratio| Tensor::f_full(1, ratio, options));
+                let entropy = logits.f_binary_cross_entropy_with_logits(
+                    dense,
+                    None::<&Tensor>,
+                    pos_weight.transpose()?.as_ref(),
+                    Reduction::None,
+                )?;
                 (logits.f_sigmoid()?, entropy.f_mul_scalar(1.0 - beta)?)
             }
-            Target::Dense(dense) => {
+            (Target::Dense(dense), None) => {
                 let logs = BinaryLogs::of(loss, raw, self.apply_nonlin)?;
                 let rest = dense.f_rsub_scalar(1.0)?.f_mul_scalar(1.0 - beta)?;
                 let sought = dense.f_mul_scalar(beta)?.f_mul(&logs.positive)?;
                 (logs.probabilities, sought.f_add(&logs.negative.f_mul(&rest)?)?)
             }
-            Target::Index(class) => {
+            (Target::Index(class), _) => {
                 let logs = BinaryLogs::of(loss, raw, self.apply_nonlin)?;
                 let own = |t: &Tensor| t.f_gather(1, class, false);
                 let others = logs.negative.f_sum_dim_intlist(1, true, None::<Kind>)?;

@@ -5,7 +5,9 @@ mod common;
 mod fused_common;
 
 use common::{assert_close, leaf, rand, randint, randn, tensor, tolerance};
-use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused, passed};
+use fused_common::{
+    alike, alike_for_any_threads, alike_twice, alike_weighted, alone, is_fused, passed,
+};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BceLoss, BceWithLogitsLoss, BinaryFocalCrossEntropyLoss, CrossEntropyLoss, DiceLoss, FocalLoss,
@@ -136,9 +138,7 @@ fn class_losses_of_every_kind_and_size() {
                 let weighted = ce.clone().weight(class_weight.shallow_clone());
                 let what = format!("cross entropy {kind:?} {shape:?} ε {smoothing}");
                 alike(&what, |x| ce.forward(x, &target), &input);
-                alike(&format!("{what}, weight"), |x| weighted.forward(x, &target), &input);
-                let loss = |x: &Tensor| weighted.forward_weighted(x, &target, &weight);
-                alike(&format!("{what}, weights"), loss, &input);
+                alike_weighted(&format!("{what}, weight"), &weighted, &target, &weight, &input);
             }
             for gamma in [0.0, 0.5, 1.0, 2.0, 3.3] {
                 let focal = SoftmaxFocalLoss::default().gamma(gamma);
@@ -326,16 +326,12 @@ fn lovasz_losses_of_every_shape_and_option() {
                 let what = format!("{kind:?} {shape:?} {aggregate:?}");
                 // In Float softmax's own gradient cancels slopes that the two forms round differently.
                 if kind == Kind::Double {
-                    alike(&format!("softmax {what}"), |x| softmax.forward(x, &target), &input);
-                    let loss = |x: &Tensor| softmax.forward_weighted(x, &target, &weight);
-                    alike(&format!("weighted softmax {what}"), loss, &input);
+                    alike_weighted(&format!("softmax {what}"), &softmax, &target, &weight, &input);
                 }
                 for per_class in [false, true] {
                     let hinge = hinge.clone().per_class(per_class);
                     let what = format!("{what} {per_class}");
-                    alike(&format!("hinge {what}"), |x| hinge.forward(x, &masks), &input);
-                    let loss = |x: &Tensor| hinge.forward_weighted(x, &masks, &masks_weight);
-                    alike(&format!("weighted hinge {what}"), loss, &input);
+                    alike_weighted(&format!("hinge {what}"), &hinge, &masks, &masks_weight, &input);
                 }
             }
         }

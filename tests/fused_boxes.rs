@@ -5,7 +5,7 @@ mod common;
 mod fused_common;
 
 use common::{KINDS, assert_close, leaf, rand, tensor, tolerance};
-use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
+use fused_common::{alike, alike_for_any_threads, alike_twice, alike_weighted, alone, is_fused};
 use tch::{Device, Kind, Tensor};
 use tch_losses::detection::{BoxSize, YoloBoxLoss, boxes};
 use tch_losses::{
@@ -46,9 +46,7 @@ fn losses_of_every_kind_format_and_size() {
                 let weight = rand(seed as i64 + 20, &[n], kind);
                 for loss in losses(format, Reduction::Mean) {
                     let what = format!("{loss:?} {kind:?} {n}");
-                    alike(&what, |x| loss.forward(x, &target), &input);
-                    let weighted = |x: &Tensor| loss.forward_weighted(x, &target, &weight);
-                    alike(&format!("{what}, weighted"), weighted, &input);
+                    alike_weighted(&what, &loss, &target, &weight, &input);
                 }
             }
         }
@@ -250,9 +248,7 @@ fn box_errors_of_every_kind_size_and_option() {
                 for small_boxes in [false, true] {
                     let loss = YoloBoxLoss::v1().size(size).small_boxes(small_boxes);
                     let what = format!("{loss:?} {kind:?} {n}");
-                    alike(&what, |x| loss.forward(x, &target), &input);
-                    let weighted = |x: &Tensor| loss.forward_weighted(x, &target, &weight);
-                    alike(&format!("{what}, weighted"), weighted, &input);
+                    alike_weighted(&what, &loss, &target, &weight, &input);
                     // Of gradients about 1: those of logarithms of 8 that nearly cancel are no nearer than that.
                     let summed = loss.clone().reduction(Reduction::Sum).lambda_coord(0.02);
                     alike(&format!("{what}, summed"), |x| summed.forward(x, &target), &input);

@@ -5,7 +5,7 @@ mod common;
 mod fused_common;
 
 use common::{KINDS, rand, randint, randn};
-use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused};
+use fused_common::{alike, alike_for_any_threads, alike_twice, alike_weighted, alone, is_fused};
 use tch::{Kind, Tensor};
 use tch_losses::{
     CategoricalCrossEntropyLoss, CrossEntropyLoss, GeneralizedCrossEntropyLoss, Loss,
@@ -62,9 +62,13 @@ fn dense_targets_of_every_kind_and_size() {
                     let weighted = ce.clone().weight(class_weight.shallow_clone());
                     let what = format!("{kind:?} {of_target:?} {shape:?} ε {smoothing}");
                     alike(&what, |x| ce.forward(x, &target), &scores);
-                    alike(&format!("{what}, weight"), |x| weighted.forward(x, &target), &scores);
-                    let loss = |x: &Tensor| weighted.forward_weighted(x, &target, &weight);
-                    alike(&format!("{what}, weights"), loss, &scores);
+                    alike_weighted(
+                        &format!("{what}, weight"),
+                        &weighted,
+                        &target,
+                        &weight,
+                        &scores,
+                    );
                 }
             }
             let soft = SoftTargetCrossEntropy::default();
@@ -129,9 +133,7 @@ fn margins_of_several_labels() {
             let labels = randint(seed as i64 + 9, shape[1] + 1, &shape) - 1;
             let loss = MultiLabelMarginLoss::default();
             let what = format!("{kind:?} {shape:?}");
-            alike(&what, |x| loss.forward(x, &labels), &scores);
-            let weighted = |x: &Tensor| loss.forward_weighted(x, &labels, &weight);
-            alike(&format!("{what}, weights"), weighted, &scores);
+            alike_weighted(&what, &loss, &labels, &weight, &scores);
             let sum = loss.clone().reduction(Reduction::Sum);
             let few = labels.masked_fill(&labels.ge(3), -1);
             alike(&format!("{what}, sum"), |x| sum.forward(x, &few), &scores);
@@ -147,9 +149,7 @@ fn powers_of_every_kind_and_size() {
             for q in [1e-3, 0.7, 1.0] {
                 let loss = GeneralizedCrossEntropyLoss::default().q(q);
                 let what = format!("{kind:?} {shape:?} q {q}");
-                alike(&what, |x| loss.forward(x, &index), &scores);
-                let weighted = |x: &Tensor| loss.forward_weighted(x, &index, &weight);
-                alike(&format!("{what}, weights"), weighted, &scores);
+                alike_weighted(&what, &loss, &index, &weight, &scores);
             }
         }
     }

@@ -5,7 +5,9 @@ mod common;
 mod fused_common;
 
 use common::{KINDS, leaf, rand, randint, randn};
-use fused_common::{alike, alike_for_any_threads, alike_twice, alone, is_fused, passed};
+use fused_common::{
+    alike, alike_for_any_threads, alike_twice, alike_weighted, alone, is_fused, passed,
+};
 use tch::{Device, Kind, Tensor};
 use tch_losses::{
     BalancedL1Loss, CharbonnierLoss, ElboReduction, HuberLoss, KlStandardNormal, L1Loss,
@@ -41,9 +43,7 @@ fn errors_of_every_kind_and_size() {
             let weight = rand(seed + 20, &[size], kind) + 0.1;
             for (name, loss) in losses(Reduction::Mean) {
                 let what = format!("{name} {kind:?} {size}");
-                alike(&what, |x| loss.forward(x, &target), &input);
-                let weighted = |x: &Tensor| loss.forward_weighted(x, &target, &weight);
-                alike(&format!("{what}, weights"), weighted, &input);
+                alike_weighted(&what, &loss, &target, &weight, &input);
             }
         }
     }

@@ -164,15 +164,12 @@ impl BceWithLogitsLoss {
         check::fraction(NAME, "label_smoothing", self.label_smoothing)?;
         check::same_shape(NAME, input, target)?;
         let kernel = fused::BinaryCrossEntropy {
-            scores: Scores::Logits,
-            gamma: 0.0,
-            alpha: None,
             pos_weight: self.pos_weight.as_ref().map(|kept| &kept.0),
             label_smoothing: self.label_smoothing,
             ignore_index: self.ignore_index,
             own_weight: self.weight.as_ref().map(|kept| &kept.0),
             mean_over: self.mean_over,
-            reduction: self.reduction,
+            ..fused::BinaryCrossEntropy::new(Scores::Logits, self.reduction)
         };
         kernel.loss(self, [input, target], weight)
     }
@@ -352,15 +349,11 @@ impl BceLoss {
         check_clip(NAME, clip)?;
         check::same_shape(NAME, input, target)?;
         let kernel = fused::BinaryCrossEntropy {
-            scores: Scores::Probabilities { clip },
-            gamma: 0.0,
-            alpha: None,
-            pos_weight: None,
             label_smoothing: self.label_smoothing,
             ignore_index: self.ignore_index,
             own_weight: self.weight.as_ref().map(|kept| &kept.0),
             mean_over: self.mean_over,
-            reduction: self.reduction,
+            ..fused::BinaryCrossEntropy::new(Scores::Probabilities { clip }, self.reduction)
         };
         kernel.loss(self, [input, target], weight)
     }

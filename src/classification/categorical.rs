@@ -490,15 +490,11 @@ impl BinaryFocalCrossEntropyLoss {
         check_clip(NAME, self.clip)?;
         check::same_shape(NAME, input, target)?;
         let kernel = BinaryCrossEntropy {
-            scores: Scores::Probabilities { clip: self.clip },
             gamma: self.gamma,
             alpha: self.alpha,
-            pos_weight: None,
             label_smoothing: self.label_smoothing,
             ignore_index: self.ignore_index,
-            own_weight: None,
-            mean_over: MeanOver::Weights,
-            reduction: self.reduction,
+            ..BinaryCrossEntropy::new(Scores::Probabilities { clip: self.clip }, self.reduction)
         };
         kernel.loss(self, [input, target], weight)
     }

@@ -154,15 +154,12 @@ impl FocalLoss {
         }
         check::same_shape(NAME, input, target)?;
         let kernel = fused::BinaryCrossEntropy {
-            scores: Scores::Logits,
             gamma: self.gamma,
             alpha: self.alpha,
             pos_weight: self.pos_weight.as_ref().map(|kept| &kept.0),
             label_smoothing: self.label_smoothing,
             ignore_index: self.ignore_index,
-            own_weight: None,
-            mean_over: MeanOver::Weights,
-            reduction: self.reduction,
+            ..fused::BinaryCrossEntropy::new(Scores::Logits, self.reduction)
         };
         kernel.loss(self, [input, target], weight)
     }

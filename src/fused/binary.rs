@@ -38,6 +38,21 @@ pub(crate) struct BinaryCrossEntropy<'a> {
 }
 
 impl BinaryCrossEntropy<'_> {
+    /// Binary cross entropy without options.
+    pub(crate) fn new(scores: Scores, reduction: Reduction) -> Self {
+        BinaryCrossEntropy {
+            scores,
+            gamma: 0.0,
+            alpha: None,
+            pos_weight: None,
+            label_smoothing: 0.0,
+            ignore_index: None,
+            own_weight: None,
+            mean_over: MeanOver::Weights,
+            reduction,
+        }
+    }
+
     /// `loss`, which this is; composed also where a probability is none. Shapes and options are checked already.
     pub(crate) fn loss(
         &self,

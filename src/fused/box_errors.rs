@@ -1,15 +1,14 @@
 //! Squared errors of boxes as the first YOLOs have them.
 
 use super::{
-    boxes::{BOXES, CHUNK, UNITS, load},
-    data::{Computed, Numbers, Part, Spread, TILE, pieces, tiles, total},
-    node::{Composed, Denominator, Pass, fused_or_composed},
-    parallel,
+    boxes::{BOXES, Pairs, load},
+    data::{Computed, Part, TILE, tiles},
+    node::{Composed, Pass, fused_or_composed},
     real::{Real, sum},
     simd::{self, Kernel, Madd},
 };
 use crate::{
-    MeanOver, Reduction, Result,
+    Reduction, Result,
     detection::{BoxSize, SHORTEST_SIDE},
 };
 use std::{marker::PhantomData, ops::Range};
@@ -35,14 +34,8 @@ impl BoxErrors {
         reduction: Reduction,
     ) -> Result<Tensor> {
         fused_or_composed(loss, [input, target], weight, &[], || {
-            let shape = input.size();
-            Some(Data {
-                errors: self,
-                boxes: Numbers::of(input)?,
-                targets: Numbers::of(target)?,
-                weight: Spread::optional(weight, &shape[..shape.len() - 1])?,
-                denominator: Denominator::of(reduction, MeanOver::Weights)?,
-            })
+            let pairs = Pairs::of([input, target], weight, reduction)?;
+            Some(Data { errors: self, pairs })
         })
     }
 }
@@ -87,20 +80,12 @@ impl Side for Linear {
 #[derive(Clone, Copy)]
 struct Data<'a> {
     errors: BoxErrors,
-    boxes: Numbers<'a>,
-    targets: Numbers<'a>,
-    weight: Option<Spread<'a>>,
-    denominator: Denominator,
+    pairs: Pairs<'a>,
 }
 
 impl Pass for Data<'_> {
     fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
-        let boxes = self.boxes.len() / 4;
-        let scale = self.denominator.scale(boxes, || total(self.weight, boxes));
-        let scale = self.errors.factor * scale;
-        let chunks = pieces(4 * boxes, 4 * CHUNK, gradient);
-        let sums = parallel::map(chunks, UNITS.0 * boxes, |(numbers, part)| {
-            let range = numbers.start / 4..numbers.end / 4;
+        self.pairs.reduce(self.errors.factor, gradient, |range, part, scale| {
             macro_rules! run {
                 ($side:ty) => {
                     simd::run(Chunk::<T, $side> { data: self, range, part, scale, of: PhantomData })
@@ -111,8 +96,7 @@ impl Pass for Data<'_> {
                 BoxSize::Log => run!(Log),
                 BoxSize::Linear => run!(Linear),
             }
-        });
-        sums.iter().sum::<f64>() * scale
+        })
     }
 }
 
@@ -129,7 +113,7 @@ impl<T: Computed, S: Side> Kernel for Chunk<'_, T, S> {
 
     #[inline(always)]
     fn run<M: Madd>(mut self) -> f64 {
-        let Data { errors, boxes, targets, weight, .. } = self.data;
+        let Data { errors, pairs: Pairs { boxes, targets, weight, .. } } = self.data;
         let row = [T::ZERO; BOXES];
         let (mut input, mut target, mut slopes) = ([row; 4], [row; 4], [row; 4]);
         let (mut weights, mut losses, mut buffer) = (row, row, [T::ZERO; TILE]);

@@ -31,14 +31,8 @@ impl BoxOverlap {
         reduction: Reduction,
     ) -> Result<Tensor> {
         fused_or_composed(loss, [input, target], weight, &[], || {
-            let shape = input.size();
-            Some(Losses {
-                overlap: self,
-                boxes: Numbers::of(input)?,
-                targets: Numbers::of(target)?,
-                weight: Spread::optional(weight, &shape[..shape.len() - 1])?,
-                denominator: Denominator::of(reduction, MeanOver::Weights)?,
-            })
+            let pairs = Pairs::of([input, target], weight, reduction)?;
+            Some(Losses { overlap: self, pairs })
         })
     }
 
@@ -86,10 +80,10 @@ impl BoxOverlap {
 pub(super) const BOXES: usize = TILE / 4;
 
 /// Boxes, or pairs of them, in one piece of work.
-pub(super) const CHUNK: usize = 16 * BOXES;
+const CHUNK: usize = 16 * BOXES;
 
 /// A box with its gradient as units of [`parallel::map`], and a pair of boxes without.
-pub(super) const UNITS: (usize, usize) = (4, 2);
+const UNITS: (usize, usize) = (4, 2);
 
 /// A number of each box of a tile.
 type Row<T> = [T; BOXES];
@@ -380,29 +374,63 @@ pub(super) fn load<T: Computed>(boxes: &Numbers<'_>, tile: &Range<usize>, to: &m
 
 /// Boxes, their targets, and how much each pair counts.
 #[derive(Clone, Copy)]
-struct Losses<'a> {
-    overlap: BoxOverlap,
-    boxes: Numbers<'a>,
-    targets: Numbers<'a>,
-    weight: Option<Spread<'a>>,
+pub(super) struct Pairs<'a> {
+    pub(super) boxes: Numbers<'a>,
+    pub(super) targets: Numbers<'a>,
+    pub(super) weight: Option<Spread<'a>>,
     denominator: Denominator,
 }
 
-impl Pass for Losses<'_> {
-    fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
-        let boxes = self.boxes.len() / 4;
-        let scale = self.denominator.scale(boxes, || total(self.weight, boxes));
-        let chunks = pieces(4 * boxes, 4 * CHUNK, gradient);
-        let sums = parallel::map(chunks, UNITS.0 * boxes, |(numbers, part)| {
-            let range = numbers.start / 4..numbers.end / 4;
-            simd::run(LossChunk::<T> { losses: self, range, part, scale, real: PhantomData })
+impl<'a> Pairs<'a> {
+    /// Of boxes (.., 4) of one shape.
+    pub(super) fn of(
+        [input, target]: [&'a Tensor; 2],
+        weight: Option<&'a Tensor>,
+        reduction: Reduction,
+    ) -> Option<Self> {
+        let shape = input.size();
+        Some(Pairs {
+            boxes: Numbers::of(input)?,
+            targets: Numbers::of(target)?,
+            weight: Spread::optional(weight, &shape[..shape.len() - 1])?,
+            denominator: Denominator::of(reduction, MeanOver::Weights)?,
+        })
+    }
+
+    /// `factor` times the reduced losses. `work` sums those of a range of pairs, and multiplies their gradient by what it is given.
+    pub(super) fn reduce(
+        self,
+        factor: f64,
+        gradient: Option<&mut Tensor>,
+        work: impl Fn(Range<usize>, Option<Part<'_>>, f64) -> f64 + Sync,
+    ) -> f64 {
+        let pairs = self.boxes.len() / 4;
+        let scale = factor * self.denominator.scale(pairs, || total(self.weight, pairs));
+        let chunks = pieces(4 * pairs, 4 * CHUNK, gradient);
+        let sums = parallel::map(chunks, UNITS.0 * pairs, |(numbers, part)| {
+            work(numbers.start / 4..numbers.end / 4, part, scale)
         });
         sums.iter().sum::<f64>() * scale
     }
 }
 
+struct Losses<'a> {
+    overlap: BoxOverlap,
+    pairs: Pairs<'a>,
+}
+
+impl Pass for Losses<'_> {
+    fn run<T: Computed>(self, gradient: Option<&mut Tensor>) -> f64 {
+        let Losses { overlap, pairs } = self;
+        pairs.reduce(1.0, gradient, |range, part, scale| {
+            simd::run(LossChunk::<T> { overlap, pairs, range, part, scale, real: PhantomData })
+        })
+    }
+}
+
 struct LossChunk<'a, T> {
-    losses: Losses<'a>,
+    overlap: BoxOverlap,
+    pairs: Pairs<'a>,
     range: Range<usize>,
     part: Option<Part<'a>>,
     scale: f64,
@@ -414,7 +442,7 @@ impl<T: Computed> Kernel for LossChunk<'_, T> {
 
     #[inline(always)]
     fn run<M: Madd>(mut self) -> f64 {
-        let Losses { overlap, boxes, targets, weight, .. } = self.losses;
+        let (overlap, Pairs { boxes, targets, weight, .. }) = (self.overlap, self.pairs);
         let (mut boxes1, mut boxes2) = ([[T::ZERO; BOXES]; 4], [[T::ZERO; BOXES]; 4]);
         let (mut weights, mut buffer) = ([T::ONE; BOXES], [T::ZERO; TILE]);
         let mut factors = [T::of(-self.scale); BOXES];

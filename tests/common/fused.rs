@@ -4,7 +4,7 @@
 use crate::common::{assert_close, leaf, tolerance};
 use std::sync::{Mutex, MutexGuard};
 use tch::{Device, Kind, Tensor};
-use tch_losses::fused;
+use tch_losses::{Loss, fused};
 
 /// The switch is the whole process's: one test at a time.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -55,6 +55,19 @@ pub fn alike(what: &str, loss: impl Fn(&Tensor) -> Tensor, input: &Tensor) {
     let alone = tch::no_grad(|| loss(input)) * 2.5;
     assert_close(&format!("{what}: value alone"), &alone, &value, (1e-12, 0.0));
     assert!(is_fused(&loss, input), "{what}: not fused");
+}
+
+/// [`alike`] of a loss with a weight and without.
+#[track_caller]
+pub fn alike_weighted(
+    what: &str,
+    loss: &dyn Loss,
+    target: &Tensor,
+    weight: &Tensor,
+    input: &Tensor,
+) {
+    alike(what, |x| loss.forward(x, target), input);
+    alike(&format!("{what}, weighted"), |x| loss.forward_weighted(x, target, weight), input);
 }
 
 /// The gradient of a penalty on the gradient is the same both ways.
